@@ -1,0 +1,225 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// minGap is the least time between the starts of two requests, whatever the
+	// agent answers: the promise that no answer makes this loop spin.
+	minGap = 250 * time.Millisecond
+	// maxIdleGap is what the gap grows to while the agent answers at once with
+	// nothing new, as one does that cannot block on this question.
+	maxIdleGap = 5 * time.Second
+	// settled is how long a question must have been open, or the agent well,
+	// for what follows to count as something new.
+	settled = 5 * time.Second
+	// grace is what an answer may take beyond the time it was asked to block.
+	grace = 10 * time.Second
+)
+
+var (
+	errRefresh = errors.New("refresh asked for")
+	errSilent  = errors.New("no answer in time")
+)
+
+// pace is what Run remembers from one request to the next.
+type pace struct {
+	cursor   Cursor
+	failures int // in a row, short-lived successes between them not counted
+	idle     int // answers in a row that came early with nothing new
+}
+
+// Run asks until ctx is done and returns ctx's error. Only one Run at a time.
+func (w *Watch[T]) Run(ctx context.Context) error {
+	defer w.stopped()
+	var p pace
+	for ctx.Err() == nil {
+		start := time.Now()
+		delay := w.turn(ctx, &p)
+		gap := minGap - time.Since(start)
+		if !w.sleep(ctx, max(delay, gap), gap) {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+// turn asks once, takes the answer in, and says how long to wait before the
+// next question.
+func (w *Watch[T]) turn(ctx context.Context, p *pace) time.Duration {
+	if w.takeRefresh() {
+		p.cursor = Cursor{}
+	}
+	start := time.Now()
+	asked := p.cursor
+	v, got, err := w.ask(ctx, asked)
+	switch {
+	case ctx.Err() != nil, errors.Is(err, errRefresh):
+		return 0
+	case err != nil:
+		p.cursor, p.idle = Cursor{}, 0
+		if time.Since(start) >= settled {
+			p.failures = 0
+		}
+		p.failures++
+		delay := w.backoff(p.failures)
+		w.failed(err, start, delay)
+		return delay
+	}
+
+	if asked != (Cursor{}) || w.o.Poll > 0 {
+		// Until then the agent may well fail each question that blocks and
+		// answer each that does not.
+		p.failures = 0
+	}
+	changed := w.publish(v)
+	w.succeeded()
+	if w.o.Poll > 0 {
+		return jitter(w.o.Poll)
+	}
+	p.cursor = next(asked, got)
+	switch {
+	case advanced(asked, got), changed && w.o.Equal != nil,
+		time.Since(start) >= min(w.o.Wait/2, settled):
+		p.idle = 0
+		return 0
+	case asked == Cursor{}:
+		// Meant to be answered at once. The count stays: an agent whose index
+		// jumps to and fro slows down like any other that brings nothing new.
+		return 0
+	}
+	p.idle++
+	return jitter(exponential(minGap, maxIdleGap, p.idle))
+}
+
+// ask puts one question under the client's own time limit.
+func (w *Watch[T]) ask(ctx context.Context, cur Cursor) (T, Cursor, error) {
+	wait := w.o.Wait
+	if cur == (Cursor{}) {
+		wait = w.o.FirstWait
+	}
+	if w.o.Poll > 0 {
+		wait = 0
+	}
+	limit := wait + wait/16 + grace // an agent adds up to a sixteenth itself
+	ctx, stop := context.WithTimeoutCause(ctx, limit, errSilent)
+	defer stop()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	w.interruptible(interrupt, cur)
+	defer w.interruptible(nil, cur)
+
+	v, got, err := w.o.Fetch(ctx, cur, wait)
+	if err == nil {
+		return v, got, nil
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errRefresh):
+		err = errRefresh
+	case errors.Is(cause, errSilent):
+		err = fmt.Errorf("%w (%s): %w", errSilent, limit, err)
+	}
+	return v, got, err
+}
+
+func (w *Watch[T]) interruptible(f context.CancelCauseFunc, cur Cursor) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupt = nil
+	switch {
+	case f == nil || cur == (Cursor{}):
+		// Nothing is open, or nothing that waits for a change: ended for each
+		// Refresh, such a question would never be answered.
+	case w.refresh:
+		f(errRefresh) // asked for since the cursor was chosen
+	default:
+		w.interrupt = f
+	}
+}
+
+// takeRefresh reports whether Refresh was called since the last question.
+func (w *Watch[T]) takeRefresh() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.refresh
+	w.refresh = false
+	select {
+	case <-w.wake:
+	default:
+	}
+	return was
+}
+
+// sleep waits for d, or for no more than least once Refresh is called. It
+// reports false when ctx is done.
+func (w *Watch[T]) sleep(ctx context.Context, d, least time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	start := time.Now()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	wake := w.wake
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-wake:
+			t.Reset(max(least-time.Since(start), 0))
+			wake = nil
+		}
+	}
+}
+
+// next applies the API's rules to the cursor of an answer.
+func next(asked, got Cursor) Cursor {
+	if got.Hash != "" {
+		return got
+	}
+	switch {
+	case got.Index < asked.Index:
+		// The servers' state was restored or replaced: start over.
+		return Cursor{}
+	case got.Index == 0:
+		// An index of 0 would be answered at once, for ever.
+		return Cursor{Index: 1}
+	}
+	return got
+}
+
+// advanced reports that an answer is about a newer state than the one asked for.
+func advanced(asked, got Cursor) bool {
+	if asked == (Cursor{}) {
+		return false
+	}
+	if got.Hash != "" {
+		return got.Hash != asked.Hash
+	}
+	return got.Index > asked.Index
+}
+
+// backoff is full jitter: anything from nothing to the exponential bound, so
+// that the proxies of one agent do not come back in step.
+func (w *Watch[T]) backoff(failures int) time.Duration {
+	return rand.N(exponential(w.o.MinBackoff, w.o.MaxBackoff, failures)) + 1
+}
+
+// exponential is least for n = 1 and doubles up to most.
+func exponential(least, most time.Duration, n int) time.Duration {
+	if n > 30 || least<<(n-1) > most || least<<(n-1) <= 0 {
+		return most
+	}
+	return least << (n - 1)
+}
+
+// jitter is d, give or take a tenth.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}

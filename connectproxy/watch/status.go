@@ -1,0 +1,115 @@
+package watch
+
+import (
+	"errors"
+	"time"
+)
+
+// complainEvery is how often a streak of failures is logged while it lasts.
+const complainEvery = time.Minute
+
+// Status says how well a Watch is doing.
+type Status struct {
+	Name string
+	// Has reports that there is a value.
+	Has bool
+	// Err is why the last request brought nothing; nil when it did.
+	Err error
+	// Fresh is the last time at which the value was known to be the agent's:
+	// now while a blocking question stands and none has failed, the time of the
+	// last answer where the agent is polled, zero without a value. Its distance
+	// to now is the value's age.
+	Fresh time.Time
+	// Failures counts the requests that failed since the last good one.
+	Failures int
+}
+
+// health is the part of a Watch's state that Status and the logs are made of.
+type health struct {
+	running  bool
+	err      error
+	failures int
+	fresh    time.Time // see Status.Fresh, but for the time that runs on
+	since    time.Time // when this streak of failures began, or the last ended
+
+	complained time.Time // when a failure was last logged for all to see
+	told       bool      // and no recovery since
+}
+
+// Status returns a snapshot.
+func (w *Watch[T]) Status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := &w.health
+	s := Status{Name: w.o.Name, Err: h.err, Fresh: h.fresh, Failures: h.failures, Has: !h.fresh.IsZero()}
+	if s.Has && h.running && h.failures == 0 && w.o.Poll <= 0 {
+		s.Fresh = time.Now()
+	}
+	return s
+}
+
+// succeeded takes note of an answer.
+func (w *Watch[T]) succeeded() {
+	now := time.Now()
+	w.mu.Lock()
+	was := w.health
+	h := &w.health
+	h.running, h.err, h.failures, h.fresh = true, nil, 0, now
+	if was.failures > 0 {
+		h.since, h.told = now, false
+	}
+	w.mu.Unlock()
+	if was.failures > 0 && was.told {
+		w.o.Logger.Info("agent answers again", "watch", w.o.Name,
+			"failures", was.failures, "duration", now.Sub(was.since).Round(time.Millisecond))
+	}
+}
+
+// failed takes note of an error of the request that began at start.
+func (w *Watch[T]) failed(err error, start time.Time, retryIn time.Duration) {
+	log := w.o.Logger.Debug
+	if w.noteFailure(err, start, time.Now()) {
+		log = w.o.Logger.Warn
+	}
+	log("agent does not answer", "watch", w.o.Name, "error", err,
+		"retry_in", retryIn.Round(time.Millisecond))
+}
+
+// noteFailure reports whether the failure is worth a line: the first of a
+// streak is, and one each minute. A streak that follows on a moment's health
+// goes on where the last one ended, or an agent that fails every other question
+// would fill the log.
+func (w *Watch[T]) noteFailure(err error, start, now time.Time) (loud bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := &w.health
+	if h.failures == 0 {
+		loud = now.Sub(h.since) >= settled
+		h.since = now
+		// Until it broke, an open question vouched for the value; one that
+		// nobody answered did not.
+		if !h.fresh.IsZero() && w.o.Poll <= 0 {
+			h.fresh = now
+			if errors.Is(err, errSilent) {
+				h.fresh = start
+			}
+		}
+	}
+	h.failures++
+	h.err = err
+	loud = loud || now.Sub(h.complained) >= complainEvery
+	if loud {
+		h.complained, h.told = now, true
+	}
+	return loud
+}
+
+// stopped ends the time for which an open question vouches for the value.
+func (w *Watch[T]) stopped() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if h := &w.health; h.running && h.failures == 0 && w.o.Poll <= 0 {
+		h.fresh = time.Now()
+	}
+	w.health.running = false
+}
