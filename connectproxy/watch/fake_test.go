@@ -20,19 +20,19 @@ type request struct {
 }
 
 // fake is an agent whose answers a test writes. Its answer runs in the bubble.
-type fake struct {
-	answer func(ctx context.Context, n int, cur Cursor, wait time.Duration) (string, Cursor, error)
+type fake[T any] struct {
+	answer func(ctx context.Context, n int, cur Cursor, wait time.Duration) (T, Cursor, error)
 
 	start time.Time
 	mu    sync.Mutex // guards asked
 	asked []request
 }
 
-func newFake(answer func(ctx context.Context, n int, cur Cursor, wait time.Duration) (string, Cursor, error)) *fake {
-	return &fake{answer: answer, start: time.Now()}
+func newFake[T any](answer func(ctx context.Context, n int, cur Cursor, wait time.Duration) (T, Cursor, error)) *fake[T] {
+	return &fake[T]{answer: answer, start: time.Now()}
 }
 
-func (f *fake) Fetch(ctx context.Context, cur Cursor, wait time.Duration) (string, Cursor, error) {
+func (f *fake[T]) Fetch(ctx context.Context, cur Cursor, wait time.Duration) (T, Cursor, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, request{at: time.Since(f.start), cur: cur, wait: wait})
 	n := len(f.asked)
@@ -40,7 +40,7 @@ func (f *fake) Fetch(ctx context.Context, cur Cursor, wait time.Duration) (strin
 	return f.answer(ctx, n, cur, wait)
 }
 
-func (f *fake) requests() []request {
+func (f *fake[T]) requests() []request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]request(nil), f.asked...)
