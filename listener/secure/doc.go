@@ -1,3 +1,14 @@
-// Package secure carries TLS connections: the handshake of either side, and the
-// stream behind it.
+// Package secure carries TLS connections: the handshake of either side, by
+// crypto/tls, and afterwards the records, by our own hand where that pays.
+//
+// A TLS 1.3 connection can be detached from crypto/tls once its handshake is
+// done (Conn.Detach): what is left is a socket and a Records, which seals and
+// opens whole batches of records in the caller's buffers. A relay so needs one
+// system call where crypto/tls makes one for each 16 KiB, and an idle
+// connection keeps no buffers, no handshake state and no goroutine. The same
+// place is where kernel TLS would take over: it wants the traffic secrets and
+// the sequence numbers, and nothing else.
+//
+// The secrets come from crypto/tls through Config.KeyLogWriter (see keyLog).
+// They stay in this package: nothing here formats, logs or exports them.
 package secure

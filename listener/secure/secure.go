@@ -4,39 +4,72 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"time"
 )
 
-// Conn is one end of a TLS connection whose handshake is done.
+// Conn is one end of a TLS connection whose handshake is done. It is a
+// net.Conn with crypto/tls's rules for concurrent use until Detach.
 type Conn struct {
 	*tls.Conn
-	raw net.Conn
+	wire *wire
 }
 
-// Server answers the handshake of the client behind raw. On error raw is still
-// the caller's to close.
+// Prepare readies cfg for connections that can be detached. It must be called
+// before cfg is first used, and takes cfg's KeyLogWriter for itself: the
+// secrets of its connections are kept in memory until their Detach and are
+// written nowhere.
+func Prepare(cfg *tls.Config) { cfg.KeyLogWriter = secrets }
+
+// Server answers the handshake of the client behind raw. ctx's deadline and
+// cancellation end a handshake that is under way. On error raw is still the
+// caller's to close.
 func Server(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	return handshake(ctx, raw, tls.Server(raw, cfg))
+	w := newWire(raw)
+	return handshake(ctx, w, tls.Server(w, cfg))
 }
 
-// Client starts a handshake with the server behind raw. On error raw is still
-// the caller's to close.
+// Client starts a handshake with the server behind raw; otherwise it is like
+// Server.
 func Client(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	return handshake(ctx, raw, tls.Client(raw, cfg))
+	w := newWire(raw)
+	return handshake(ctx, w, tls.Client(w, cfg))
 }
 
-func handshake(ctx context.Context, raw net.Conn, tc *tls.Conn) (*Conn, error) {
-	if err := tc.HandshakeContext(ctx); err != nil {
+func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
+	defer secrets.forget(w)
+	// A deadline on the socket bounds the handshake without the goroutine that
+	// HandshakeContext would start to watch ctx.
+	deadline, bounded := ctx.Deadline()
+	if bounded {
+		_ = w.SetDeadline(deadline)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.SetDeadline(time.Unix(1, 0)) })
+	err := tc.Handshake()
+	interrupted := !stop()
+	if err != nil {
+		w.release()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, err
 	}
-	return &Conn{Conn: tc, raw: raw}, nil
+	if interrupted {
+		w.release()
+		return nil, context.Cause(ctx)
+	}
+	if bounded {
+		_ = w.SetDeadline(time.Time{})
+	}
+	w.finish()
+	return &Conn{Conn: tc, wire: w}, nil
 }
 
 // Abort ends the connection at once, with a TCP reset where the transport has
 // one and without a close_notify, so that the peer cannot take it for an
 // orderly end.
 func (c *Conn) Abort() error {
-	if tcp, ok := c.raw.(*net.TCPConn); ok {
+	if tcp, ok := c.wire.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	return c.raw.Close()
+	return c.wire.Close()
 }

@@ -1,0 +1,172 @@
+package secure
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+)
+
+const (
+	headerLen    = 5
+	maxPlaintext = 1 << 14
+	// maxCiphertext is the longest body of a TLS 1.3 record, RFC 8446 5.2.
+	maxCiphertext = maxPlaintext + 256
+
+	typeAlert     = 21
+	typeHandshake = 22
+	typeData      = 23
+
+	// randomOffset is where a ClientHello's random starts in its record:
+	// record header, handshake header, legacy_version (RFC 8446 4.1.2).
+	randomOffset = headerLen + 4 + 2
+	randomLen    = 32
+)
+
+// wire is the transport below a tls.Conn. During the handshake it hands out
+// the bytes of one record at a time, so that crypto/tls never reads beyond its
+// own handshake and what follows is still ours to give away; it notes the
+// client's random, by which crypto/tls names a connection's secrets; and it
+// keeps the records that were written, from which Detach learns how many of
+// them the application keys already protect.
+type wire struct {
+	net.Conn
+
+	shaking bool
+	random  [randomLen]byte
+	named   bool
+	// clientSecret and serverSecret are set by keyLog during the handshake.
+	clientSecret, serverSecret []byte
+
+	buf     *[]byte // from wireBufs while there may be unread bytes
+	r, n    int     // unread bytes are (*buf)[r:n]
+	left    int     // bytes of the current record not handed out yet
+	written []byte  // encrypted records written during the handshake
+}
+
+const wireBufLen = 4 << 10
+
+var wireBufs = sync.Pool{New: func() any { b := make([]byte, wireBufLen); return &b }}
+
+func newWire(raw net.Conn) *wire { return &wire{Conn: raw, shaking: true} }
+
+// Read hands out at most what is left of the current record while the
+// handshake lasts, and anything afterwards.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.n == w.r && !w.shaking {
+		return w.Conn.Read(p)
+	}
+	if w.left == 0 && w.shaking {
+		if err := w.nextRecord(); err != nil {
+			return 0, err
+		}
+	}
+	if w.n == w.r {
+		if err := w.fill(); err != nil {
+			return 0, err
+		}
+	}
+	avail := (*w.buf)[w.r:w.n]
+	if w.shaking && len(avail) > w.left {
+		avail = avail[:w.left]
+	}
+	n := copy(p, avail)
+	w.r += n
+	w.left -= n
+	if w.r == w.n && !w.shaking {
+		w.release()
+	}
+	return n, nil
+}
+
+// nextRecord reads on until the header of the next record is there.
+func (w *wire) nextRecord() error {
+	want := headerLen
+	if !w.named {
+		want = randomOffset + randomLen
+	}
+	for w.n-w.r < want {
+		if w.n-w.r >= headerLen && int(binary.BigEndian.Uint16((*w.buf)[w.r+3:])) < want-headerLen {
+			break // a record too short to be a ClientHello: crypto/tls shall say so
+		}
+		if err := w.fill(); err != nil {
+			return err
+		}
+	}
+	b := (*w.buf)[w.r:w.n]
+	w.left = headerLen + int(binary.BigEndian.Uint16(b[3:]))
+	w.note(b)
+	return nil
+}
+
+// fill reads more from the socket behind what is there.
+func (w *wire) fill() error {
+	if w.buf == nil {
+		w.buf = wireBufs.Get().(*[]byte)
+		w.r, w.n = 0, 0
+	}
+	if w.r > 0 {
+		w.n = copy(*w.buf, (*w.buf)[w.r:w.n])
+		w.r = 0
+	}
+	n, err := w.Conn.Read((*w.buf)[w.n:])
+	w.n += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// note takes the random from a ClientHello, whichever way it goes.
+func (w *wire) note(record []byte) {
+	if w.named || len(record) < randomOffset+randomLen || record[0] != typeHandshake || record[headerLen] != 1 {
+		return
+	}
+	copy(w.random[:], record[randomOffset:])
+	w.named = true
+	secrets.expect(w)
+}
+
+// Write keeps a copy of what the handshake keys or the application keys
+// protect, a few kilobytes at most.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.shaking {
+		w.note(p)
+		for b := p; len(b) >= headerLen; {
+			n := headerLen + int(binary.BigEndian.Uint16(b[3:]))
+			if n > len(b) {
+				break
+			}
+			if b[0] == typeData {
+				w.written = append(w.written, b[:n]...)
+			}
+			b = b[n:]
+		}
+	}
+	return w.Conn.Write(p)
+}
+
+// finish ends the handshake: from now on reads are not bounded by records.
+func (w *wire) finish() {
+	w.shaking = false
+	if w.r == w.n {
+		w.release()
+	}
+}
+
+// unread takes over the bytes that were read beyond the handshake.
+func (w *wire) unread() []byte {
+	if w.r == w.n {
+		return nil
+	}
+	rest := append([]byte(nil), (*w.buf)[w.r:w.n]...)
+	w.release()
+	return rest
+}
+
+func (w *wire) release() {
+	if w.buf != nil {
+		wireBufs.Put(w.buf)
+		w.buf = nil
+	}
+	w.r, w.n = 0, 0
+}
