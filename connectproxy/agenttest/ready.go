@@ -1,0 +1,54 @@
+package agenttest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// WaitReady waits until the agent has a leader, a CA, an ACL system that knows
+// Token if there is one, and itself in the catalog, and fails the test if the
+// agent ends before that.
+func (a *Agent) WaitReady() {
+	a.t.Helper()
+	begin := time.Now()
+	if err := poll(startWithin, a.process.Done(), a.ready); err != nil {
+		if !a.process.Running() {
+			a.t.Fatalf("Consul %s ended instead of becoming ready (%v)", a.release.Version, err)
+		}
+		a.t.Fatalf("Consul %s is not ready after %s: %v", a.release.Version, startWithin, err)
+	}
+	a.Started = time.Since(begin)
+}
+
+func (a *Agent) ready() error {
+	leader, err := a.Client.Status().Leader()
+	if err != nil {
+		return fmt.Errorf("asking for the leader: %w", err)
+	}
+	if leader == "" {
+		return errors.New("no leader")
+	}
+	roots, _, err := a.Client.Agent().ConnectCARoots(nil)
+	if err != nil {
+		return fmt.Errorf("asking for the roots: %w", err)
+	}
+	if len(roots.Roots) == 0 {
+		return errors.New("no root certificate")
+	}
+	if a.Token != "" {
+		if _, _, err := a.Client.ACL().TokenReadSelf(nil); err != nil {
+			return fmt.Errorf("asking for the token: %w", err)
+		}
+	}
+	checks, _, err := a.Client.Health().Node(a.NodeName, nil)
+	if err != nil {
+		return fmt.Errorf("asking for the node: %w", err)
+	}
+	if checks.AggregatedStatus() != api.HealthPassing || len(checks) == 0 {
+		return fmt.Errorf("the node's checks are %v", checks)
+	}
+	return nil
+}
