@@ -3,7 +3,9 @@ package secure
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"time"
 )
 
@@ -14,29 +16,31 @@ type Conn struct {
 	wire *wire
 }
 
-// Prepare readies cfg for connections that can be detached. It must be called
-// before cfg is first used, and takes cfg's KeyLogWriter for itself: the
-// secrets of its connections are kept in memory until their Detach and are
-// written nowhere.
-func Prepare(cfg *tls.Config) { cfg.KeyLogWriter = secrets }
+// PrepareServer readies cfg for connections of Server that can be detached. It
+// must be called before cfg is first used, and takes cfg's KeyLogWriter for
+// itself: the secrets of its connections are kept in memory until their Detach
+// and are written nowhere.
+func PrepareServer(cfg *tls.Config) { cfg.KeyLogWriter = serverSecrets }
+
+// PrepareClient is PrepareServer for connections of Client.
+func PrepareClient(cfg *tls.Config) { cfg.KeyLogWriter = clientSecrets }
 
 // Server answers the handshake of the client behind raw. ctx's deadline and
 // cancellation end a handshake that is under way. On error raw is still the
 // caller's to close.
 func Server(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	w := newWire(raw)
+	w := newWire(raw, cfg, serverSecrets)
 	return handshake(ctx, w, tls.Server(w, cfg))
 }
 
 // Client starts a handshake with the server behind raw; otherwise it is like
 // Server.
 func Client(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	w := newWire(raw)
+	w := newWire(raw, cfg, clientSecrets)
 	return handshake(ctx, w, tls.Client(w, cfg))
 }
 
 func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
-	defer secrets.forget(w)
 	// A deadline on the socket bounds the handshake without the goroutine that
 	// HandshakeContext would start to watch ctx.
 	deadline, bounded := ctx.Deadline()
@@ -46,8 +50,14 @@ func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = w.SetDeadline(time.Unix(1, 0)) })
 	err := tc.Handshake()
 	interrupted := !stop()
+	if w.log != nil {
+		w.log.forget(w)
+	}
 	if err != nil {
 		w.release()
+		if bounded && errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, context.DeadlineExceeded
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

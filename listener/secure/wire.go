@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -31,27 +32,41 @@ const (
 type wire struct {
 	net.Conn
 
+	log     *keyLog // nil: the secrets of this connection are not wanted
 	shaking bool
+	greeted bool // the first record has passed
 	random  [randomLen]byte
-	named   bool
-	// clientSecret and serverSecret are set by keyLog during the handshake.
+	named   bool // random is known and expected by log
+	// clientSecret and serverSecret are set by log during the handshake.
 	clientSecret, serverSecret []byte
 
 	buf     *[]byte // from wireBufs while there may be unread bytes
 	r, n    int     // unread bytes are (*buf)[r:n]
 	left    int     // bytes of the current record not handed out yet
 	written []byte  // encrypted records written during the handshake
+	fed     []byte  // what a feeder hands in once Conn has been taken away
 }
 
 const wireBufLen = 4 << 10
 
 var wireBufs = sync.Pool{New: func() any { b := make([]byte, wireBufLen); return &b }}
 
-func newWire(raw net.Conn) *wire { return &wire{Conn: raw, shaking: true} }
+// newWire starts a handshake's transport. The secrets are asked for only of
+// configurations that were prepared for this role.
+func newWire(raw net.Conn, cfg *tls.Config, role *keyLog) *wire {
+	w := &wire{Conn: raw, shaking: true}
+	if cfg.KeyLogWriter == role {
+		w.log = role
+	}
+	return w
+}
 
 // Read hands out at most what is left of the current record while the
 // handshake lasts, and anything afterwards.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.Conn == nil {
+		return w.readFed(p)
+	}
 	if w.n == w.r && !w.shaking {
 		return w.Conn.Read(p)
 	}
@@ -78,10 +93,19 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (w *wire) readFed(p []byte) (int, error) {
+	if len(w.fed) == 0 {
+		return 0, noMore{}
+	}
+	n := copy(p, w.fed)
+	w.fed = w.fed[n:]
+	return n, nil
+}
+
 // nextRecord reads on until the header of the next record is there.
 func (w *wire) nextRecord() error {
 	want := headerLen
-	if !w.named {
+	if !w.greeted {
 		want = randomOffset + randomLen
 	}
 	for w.n-w.r < want {
@@ -116,20 +140,30 @@ func (w *wire) fill() error {
 	return err
 }
 
-// note takes the random from a ClientHello, whichever way it goes.
+// note takes the random from a ClientHello, whichever way it goes. Only the
+// first record of a connection can be one: a later record could begin with
+// bytes that look like it.
 func (w *wire) note(record []byte) {
-	if w.named || len(record) < randomOffset+randomLen || record[0] != typeHandshake || record[headerLen] != 1 {
+	if w.greeted {
+		return
+	}
+	w.greeted = true
+	const clientHello = 1
+	if w.log == nil || len(record) < randomOffset+randomLen || record[0] != typeHandshake || record[headerLen] != clientHello {
 		return
 	}
 	copy(w.random[:], record[randomOffset:])
 	w.named = true
-	secrets.expect(w)
+	w.log.expect(w)
 }
 
 // Write keeps a copy of what the handshake keys or the application keys
 // protect, a few kilobytes at most.
 func (w *wire) Write(p []byte) (int, error) {
-	if w.shaking {
+	if w.Conn == nil {
+		return 0, net.ErrClosed
+	}
+	if w.shaking && w.log != nil {
 		w.note(p)
 		for b := p; len(b) >= headerLen; {
 			n := headerLen + int(binary.BigEndian.Uint16(b[3:]))

@@ -1,0 +1,434 @@
+package secure
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"math/big"
+	mrand "math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// configs are a server's and a client's configuration that trust each other.
+func configs(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	server = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
+	client = &tls.Config{
+		Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: "test",
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	return server, client
+}
+
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	a, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// shake makes a connection of which ours is this package's end and theirs
+// crypto/tls's own.
+func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, theirs *tls.Conn) {
+	t.Helper()
+	a, b := tcpPair(t)
+	done := make(chan error, 1)
+	var err error
+	if weServe {
+		theirs = tls.Client(a, client)
+		go func() { done <- theirs.Handshake() }()
+		ours, err = Server(t.Context(), b, server)
+	} else {
+		theirs = tls.Server(b, server)
+		go func() { done <- theirs.Handshake() }()
+		ours, err = Client(t.Context(), a, client)
+	}
+	if err = errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
+}
+
+// detached is a blocking connection over a Detached, for tests.
+type detached struct {
+	Detached
+	src []byte
+	mu  sync.Mutex
+}
+
+func detach(t testing.TB, c *Conn) *detached {
+	t.Helper()
+	d, ok := c.Detach()
+	if !ok {
+		t.Fatal("the connection could not be detached")
+	}
+	return &detached{Detached: d, src: d.Unread}
+}
+
+// readAll opens everything up to the peer's close_notify, in reads of odd sizes.
+func (d *detached) readAll(rnd *mrand.Rand) ([]byte, error) {
+	var all []byte
+	buf := make([]byte, 80<<10)
+	for {
+		room := make([]byte, 0, MaxContent+300+rnd.IntN(60<<10))
+		out, used, err := d.Records.Open(room, d.src)
+		all = append(all, out...)
+		d.src = d.src[used:]
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		if used > 0 {
+			continue
+		}
+		n, err := d.Raw.Read(buf[:1+rnd.IntN(len(buf)-1)])
+		if err != nil {
+			return all, err
+		}
+		d.src = append(d.src, buf[:n]...)
+	}
+}
+
+func (d *detached) write(p []byte) error {
+	content := append(make([]byte, 0, len(p)+1), p...)
+	_, err := d.Raw.Write(d.Records.Seal(nil, content))
+	return err
+}
+
+func TestADetachedConnectionCarriesOnWithEitherRoleEverySuiteAndResumed(t *testing.T) {
+	suites := map[string]uint16{
+		"AES_128": tls.TLS_AES_128_GCM_SHA256, "AES_256": tls.TLS_AES_256_GCM_SHA384,
+		"CHACHA20": tls.TLS_CHACHA20_POLY1305_SHA256,
+	}
+	for _, weServe := range []bool{true, false} {
+		server, client := configs(t)
+		PrepareServer(server)
+		PrepareClient(client)
+		for i := range 3 {
+			ours, theirs := shake(t, server, client, weServe)
+			if got := ours.ConnectionState().DidResume; got != (i > 0) {
+				t.Fatalf("serving %v, connection %d: resumed is %v", weServe, i, got)
+			}
+			carry(t, ours, theirs, uint64(i))
+		}
+	}
+	for name, id := range suites {
+		t.Run(name, func(t *testing.T) {
+			s := suiteByID(id)
+			secret := make([]byte, s.hash.Size())
+			a := &Records{in: newDirection(s, secret, true), out: newDirection(s, secret, false)}
+			b := &Records{in: newDirection(s, secret, false), out: newDirection(s, secret, true)}
+			sealed := b.Seal(a.Seal(nil, []byte("up ")[:2]), []byte("down ")[:4])
+			up, n, err := b.Open(make([]byte, 0, 100), sealed[:2+Overhead])
+			if err != nil || string(up) != "up" || n != 2+Overhead {
+				t.Fatalf("opened %q, %d, %v", up, n, err)
+			}
+			down, _, err := a.Open(make([]byte, 0, 100), sealed[n:])
+			if err != nil || string(down) != "down" {
+				t.Fatalf("opened %q, %v", down, err)
+			}
+		})
+	}
+}
+
+// carry moves different data both ways at once and ends each in turn.
+func carry(t *testing.T, ours *Conn, theirs *tls.Conn, seed uint64) {
+	t.Helper()
+	rnd := mrand.New(mrand.NewPCG(seed, 7))
+	d := detach(t, ours)
+	up, down := make([]byte, 300_001), make([]byte, 70_003)
+	rand.Read(up)
+	rand.Read(down)
+	errs := make(chan error, 3)
+	go func() { errs <- d.write(down[:17]); errs <- d.write(down[17:]) }()
+	go func() {
+		_, err := theirs.Write(up)
+		errs <- errors.Join(err, theirs.CloseWrite())
+	}()
+	gotUp := make(chan []byte, 1)
+	go func() {
+		all, err := d.readAll(rnd)
+		if err != nil {
+			t.Errorf("reading: %v", err)
+		}
+		gotUp <- all
+	}()
+	gotDown := make([]byte, len(down))
+	if _, err := io.ReadFull(theirs, gotDown); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(gotDown, down) || !bytes.Equal(<-gotUp, up) {
+		t.Fatal("what arrived is not what was sent")
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.Raw.Write(d.Records.CloseNotify(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := theirs.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("after close_notify: %d, %v", n, err)
+	}
+}
+
+func TestDataThatFollowsTheHandshakeAtOnceIsKept(t *testing.T) {
+	server, client := configs(t)
+	PrepareServer(server)
+	a, b := tcpPair(t)
+	go func() {
+		c := tls.Client(a, client)
+		c.Write([]byte("hello before the server looks"))
+		c.CloseWrite()
+	}()
+	ours, err := Server(t.Context(), b, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := detach(t, ours).readAll(mrand.New(mrand.NewPCG(1, 1)))
+	if err != nil || string(got) != "hello before the server looks" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestWithoutDetachAConnectionIsCryptoTLSs(t *testing.T) {
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			server, client := configs(t)
+			server.MaxVersion = version
+			if version == tls.VersionTLS12 {
+				PrepareServer(server)
+			}
+			ours, theirs := shake(t, server, client, true)
+			if _, ok := ours.Detach(); ok {
+				t.Fatal("detached")
+			}
+			go func() { theirs.Write(bytes.Repeat([]byte("x"), 100_000)); theirs.Close() }()
+			if n, err := io.Copy(io.Discard, ours); n != 100_000 || err != nil {
+				t.Fatalf("%d, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestKeysAreReplacedBeforeTheirLimitAndWhenThePeerAsks(t *testing.T) {
+	server, client := configs(t)
+	PrepareServer(server)
+	ours, theirs := shake(t, server, client, true)
+	d := detach(t, ours)
+	read := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(theirs, got); err != nil || string(got) != want {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	d.write([]byte("old"))
+	read("old")
+	d.Records.out.seq, d.Records.answer = 2, true // as if the peer had asked
+	d.write([]byte("new"))
+	if d.Records.out.seq != 1 {
+		t.Fatalf("the key in use is %d records old", d.Records.out.seq)
+	}
+	read("new")
+
+	// A peer's request, made by our own hand: crypto/tls never asks.
+	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
+	secret := make([]byte, 32)
+	peer := &Records{in: newDirection(s, secret, true), out: newDirection(s, secret, false)}
+	us := &Records{in: newDirection(s, secret, false), out: newDirection(s, secret, true)}
+	msg := peer.out.seal(nil, []byte{24, 0, 0, 1, 1, 0}[:5], typeHandshake)
+	peer.out.update()
+	msg = peer.Seal(msg, []byte("after ")[:5])
+	got, _, err := us.Open(make([]byte, 0, 100), msg)
+	if err != nil || string(got) != "after" || !us.Owes() {
+		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
+	}
+	got, _, err = peer.Open(make([]byte, 0, 100), us.Seal(nil, []byte("answer ")[:6]))
+	if err != nil || string(got) != "answer" || us.Owes() {
+		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
+	}
+}
+
+func TestAnAlteredReorderedOrOverlongRecordEndsTheConnection(t *testing.T) {
+	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
+	secret := make([]byte, 32)
+	fresh := func() (*Records, []byte) {
+		out := &Records{out: newDirection(s, secret, false)}
+		return &Records{in: newDirection(s, secret, false)}, out.Seal(out.Seal(nil, []byte("one ")[:3]), []byte("two ")[:3])
+	}
+	one := 3 + Overhead
+	for name, c := range map[string]struct {
+		spoil func(b []byte) []byte
+		want  error
+	}{
+		"altered content": {func(b []byte) []byte { b[headerLen] ^= 1; return b }, errBadRecord},
+		"altered tag":     {func(b []byte) []byte { b[one-1] ^= 1; return b }, errBadRecord},
+		"altered length":  {func(b []byte) []byte { b[4]--; return b }, errBadRecord},
+		"swapped":         {func(b []byte) []byte { return append(append([]byte{}, b[one:]...), b[:one]...) }, errBadRecord},
+		"replayed":        {func(b []byte) []byte { return append(append([]byte{}, b[:one]...), b[:one]...) }, errBadRecord},
+		"plaintext type":  {func(b []byte) []byte { b[0] = typeAlert; return b }, errUnexpected},
+		"too long":        {func(b []byte) []byte { b[3], b[4] = 0x41, 0x01; return b }, errOverflow},
+		"nothing but type": {func(b []byte) []byte {
+			return []byte{typeData, 3, 3, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+		}, errUnexpected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, sealed := fresh()
+			got, _, err := r.Open(make([]byte, 0, 200), c.spoil(sealed))
+			if !errors.Is(err, c.want) || bytes.Contains(got, []byte("two")) {
+				t.Fatalf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestRecordsWithoutUseAreBounded(t *testing.T) {
+	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
+	secret := make([]byte, 32)
+	for name, typ := range map[string]byte{"empty data": typeData, "warnings": typeAlert} {
+		t.Run(name, func(t *testing.T) {
+			out := newDirection(s, secret, false)
+			r := &Records{in: newDirection(s, secret, false)}
+			content := []byte{1, 90, 0}[:2]
+			if typ == typeData {
+				content = content[:0]
+			}
+			var err error
+			for range maxUseless + 1 {
+				if err == nil {
+					_, _, err = r.Open(make([]byte, 0, 100), out.seal(nil, content, typ))
+				}
+			}
+			if !errors.Is(err, errUnexpected) {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A stranger who repeats the client random of a handshake under way must not
+// have his own secrets taken for that connection's.
+func TestHandshakesThatShareAClientRandomGetNoSecrets(t *testing.T) {
+	k := &keyLog{byRandom: make(map[[randomLen]byte]*shaking)}
+	victim := &wire{log: k, named: true, random: [randomLen]byte{1}}
+	stranger := &wire{log: k, named: true, random: [randomLen]byte{1}}
+	line := append([]byte("CLIENT_TRAFFIC_SECRET_0 01"), bytes.Repeat([]byte("00"), randomLen-1)...)
+	line = append(line, " abcd\n"...)
+
+	k.expect(victim)
+	k.Write(line)
+	if victim.clientSecret == nil {
+		t.Fatal("a handshake alone under its random gets no secret")
+	}
+	k.expect(stranger)
+	k.Write(line)
+	if victim.clientSecret != nil || stranger.clientSecret != nil {
+		t.Fatal("a secret was handed out under a shared random")
+	}
+	k.forget(stranger)
+	k.Write(line)
+	if victim.clientSecret != nil {
+		t.Fatal("the random is trusted again while a handshake under it goes on")
+	}
+	k.forget(victim)
+	if len(k.byRandom) != 0 {
+		t.Fatal("the map keeps handshakes that ended")
+	}
+}
+
+func TestAHandshakeEndsWithItsContext(t *testing.T) {
+	server, _ := configs(t)
+	for name, start := range map[string]func() (context.Context, context.CancelFunc){
+		"deadline": func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), 20*time.Millisecond)
+		},
+		"cancel": func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(20*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := start()
+			defer cancel()
+			_, b := tcpPair(t)
+			if _, err := Server(ctx, b, server); !errors.Is(err, ctx.Err()) || err == nil {
+				t.Fatalf("%v, want %v", err, ctx.Err())
+			}
+		})
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
+	secret := make([]byte, 32)
+	out := newDirection(s, secret, false)
+	f.Add(out.seal(nil, []byte("data ")[:4], typeData), uint8(3))
+	f.Add(out.seal(nil, []byte{24, 0, 0, 1, 1, 0}[:5], typeHandshake), uint8(0))
+	f.Fuzz(func(t *testing.T, content []byte, typ uint8) {
+		// The content is sealed first, so that what lies behind the cipher is
+		// reached, and offered as it is too.
+		if len(content) > MaxContent {
+			return
+		}
+		sender := newDirection(s, secret, false)
+		r := &Records{in: newDirection(s, secret, false)}
+		sealed := sender.seal(nil, append(append([]byte{}, content...), 0)[:len(content)], typ)
+		room := make([]byte, 0, MaxContent+512)
+		got, used, err := r.Open(room, sealed)
+		if typ == typeData && (err != nil || used != len(sealed) || !bytes.Equal(got, content)) {
+			t.Fatalf("data did not survive: %d of %d, %v", used, len(sealed), err)
+		}
+		raw := &Records{in: newDirection(s, bytes.Repeat([]byte{1}, 32), false)}
+		if got, used, _ := raw.Open(room, content); used > len(content) || len(got) > 0 {
+			t.Fatalf("opened %d bytes of what was never sealed", len(got))
+		}
+	})
+}
