@@ -15,6 +15,10 @@ const (
 	// maxIdleGap is what the gap grows to while the agent answers at once with
 	// nothing new, as one does that cannot block on this question.
 	maxIdleGap = 5 * time.Second
+	// maxBusyGap is the same while the index moves but the value does not, as
+	// that of a service without instances does with every change in the
+	// catalog. It is short, since the next change may be a real one.
+	maxBusyGap = time.Second
 	// settled is how long a question must have been open, or the agent well,
 	// for what follows to count as something new.
 	settled = 5 * time.Second
@@ -83,8 +87,9 @@ func (w *Watch[T]) turn(ctx context.Context, p *pace) time.Duration {
 		return jitter(w.o.Poll)
 	}
 	p.cursor = next(asked, got)
+	moved := advanced(asked, got)
 	switch {
-	case advanced(asked, got), changed && w.o.Equal != nil,
+	case changed && (moved || w.o.Equal != nil),
 		time.Since(start) >= min(w.o.Wait/2, settled):
 		p.idle = 0
 		return 0
@@ -94,7 +99,11 @@ func (w *Watch[T]) turn(ctx context.Context, p *pace) time.Duration {
 		return 0
 	}
 	p.idle++
-	return jitter(exponential(minGap, maxIdleGap, p.idle))
+	most := maxIdleGap
+	if moved {
+		most = maxBusyGap
+	}
+	return jitter(exponential(minGap, most, p.idle))
 }
 
 // ask puts one question under the client's own time limit.
