@@ -61,7 +61,10 @@ type Config struct {
 
 // Public is the mTLS listener and the application behind it.
 type Public struct {
-	Bind  Address
+	Bind Address
+	// Local is the application. Its port is 0 where a registered service has
+	// none of its own: then every dial fails, and health checks of the listener
+	// still pass.
 	Local Address
 
 	// LocalConnectTimeout bounds the dial to the application.
@@ -98,7 +101,8 @@ type Upstream struct {
 	// ConnectTimeout bounds everything from an accepted connection to an
 	// authenticated instance, all attempts together.
 	ConnectTimeout time.Duration
-	Balance        Balance
+	// Balance is empty for a prepared query that keeps its own order.
+	Balance Balance
 	// MaxConnections is the most connections at a time; zero means no limit.
 	MaxConnections int
 	// PassiveHealth says when failures set an instance aside.

@@ -2,6 +2,21 @@
 // what a Consul agent, a file or the command line say into one Config, by one
 // path for all of them: decode, defaults, validation.
 //
-// It opens no socket but the agent's API and starts no goroutine: a Source is
-// pulled by its owner.
+// # From text to Config
+//
+// A setting's name, its place in a Config and how its value is read stand in
+// one table (keys.go), which serves files and agents alike; what differs is how
+// strict the reader is. A file's unknown key is a mistake with file and line.
+// An agent's is not looked at: agents carry keys for Envoy. A value that is not
+// understood is a mistake in both, never a silent default.
+//
+// WithDefaults and Validate are pure and know nothing of where a Config came
+// from. Validate finds every mistake at once; Parse reports them together with
+// those of decoding, and so does the agent's source.
+//
+// # Sources
+//
+// A Source is pulled by its owner: it opens no socket but the agent's API, and
+// no goroutine of its own outlives the call of Next that started it. Trouble
+// that may pass is waited out inside Next and visible in Problem.
 package config

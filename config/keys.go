@@ -1,0 +1,116 @@
+package config
+
+import (
+	"maps"
+	"os"
+	"time"
+)
+
+// setting is one key of a block and what becomes of it. Either set or block is
+// given.
+type setting[T any] struct {
+	set func(*T, value) error
+	// block has the keys of a nested block, which lead into the same T.
+	block keys[T]
+}
+
+// keys are a block's settings by their names in snake_case.
+type keys[T any] map[string]setting[T]
+
+// into is a setting that is read by read and stored at at.
+func into[T, V any](at func(*T) *V, read func(value) (V, error)) setting[T] {
+	return setting[T]{set: func(t *T, v value) error {
+		got, err := read(v)
+		if err == nil {
+			*at(t) = got
+		}
+		return err
+	}}
+}
+
+func merged[T any](tables ...keys[T]) keys[T] {
+	all := keys[T]{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+// budgetKeys stand at the top of a file, and in the opaque configuration of a
+// proxy that an agent knows.
+var budgetKeys = keys[Config]{
+	"max_stale_authorization": into(func(c *Config) *time.Duration { return &c.MaxStaleAuthorization }, value.duration),
+	"max_stale_endpoints":     into(func(c *Config) *time.Duration { return &c.MaxStaleEndpoints }, value.duration),
+	"drain_timeout":           into(func(c *Config) *time.Duration { return &c.DrainTimeout }, value.duration),
+}
+
+// fileKeys stand at the top of a file.
+var fileKeys = merged(budgetKeys, keys[Config]{
+	"service_name": into(func(c *Config) *string { return &c.Service }, value.text),
+	"service_id":   into(func(c *Config) *string { return &c.ServiceID }, value.text),
+	"namespace":    into(func(c *Config) *string { return &c.Namespace }, value.text),
+	"partition":    into(func(c *Config) *string { return &c.Partition }, value.text),
+})
+
+// publicKeys stand in a file's public_listener block, and in the opaque
+// configuration of a proxy that an agent knows.
+var publicKeys = merged(limitKeys(func(p *Public) *Limits { return &p.Limits }), keys[Public]{
+	"bind_address":             into(func(p *Public) *string { return &p.Bind.Host }, value.host),
+	"bind_port":                into(func(p *Public) *int { return &p.Bind.Port }, value.count),
+	"bind_socket_path":         into(func(p *Public) *string { return &p.Bind.Path }, value.text),
+	"bind_socket_mode":         into(func(p *Public) *os.FileMode { return &p.Bind.Mode }, value.fileMode),
+	"local_service_address":    into(func(p *Public) *Address { return &p.Local }, value.address),
+	"local_connect_timeout_ms": into(func(p *Public) *time.Duration { return &p.LocalConnectTimeout }, value.milliseconds),
+	"local_idle_timeout_ms":    into(func(p *Public) *time.Duration { return &p.IdleTimeout }, value.milliseconds),
+	"handshake_timeout_ms":     into(func(p *Public) *time.Duration { return &p.HandshakeTimeout }, value.milliseconds),
+	"max_inbound_connections":  into(func(p *Public) *int { return &p.MaxConnections }, value.count),
+	"tls_min_version":          into(func(p *Public) *uint16 { return &p.MinTLS }, value.tlsVersion),
+	"alpn":                     into(func(p *Public) *[]string { return &p.ALPN }, value.texts),
+})
+
+// bindKeys and dialKeys stand in a file's upstream block. An agent gives the
+// former as fields of an upstream and the latter in its opaque configuration.
+var (
+	bindKeys = keys[Upstream]{
+		"destination_type":       into(func(u *Upstream) *DestinationType { return &u.Destination.Type }, named[DestinationType]),
+		"destination_name":       into(func(u *Upstream) *string { return &u.Destination.Name }, value.text),
+		"destination_namespace":  into(func(u *Upstream) *string { return &u.Destination.Namespace }, value.text),
+		"destination_partition":  into(func(u *Upstream) *string { return &u.Destination.Partition }, value.text),
+		"datacenter":             into(func(u *Upstream) *string { return &u.Destination.Datacenter }, value.text),
+		"local_bind_address":     into(func(u *Upstream) *string { return &u.Bind.Host }, value.host),
+		"local_bind_port":        into(func(u *Upstream) *int { return &u.Bind.Port }, value.count),
+		"local_bind_socket_path": into(func(u *Upstream) *string { return &u.Bind.Path }, value.text),
+		"local_bind_socket_mode": into(func(u *Upstream) *os.FileMode { return &u.Bind.Mode }, value.fileMode),
+		"mesh_gateway":           meshGateway,
+	}
+	dialKeys = merged(limitKeys(func(u *Upstream) *Limits { return &u.Limits }), keys[Upstream]{
+		"connect_timeout_ms": into(func(u *Upstream) *time.Duration { return &u.ConnectTimeout }, value.milliseconds),
+		"balance":            into(func(u *Upstream) *Balance { return &u.Balance }, named[Balance]),
+		"mesh_gateway":       meshGateway,
+		"limits": {block: keys[Upstream]{
+			"max_connections": into(func(u *Upstream) *int { return &u.MaxConnections }, value.count),
+		}},
+		"passive_health_check": {block: keys[Upstream]{
+			"interval":     into(func(u *Upstream) *time.Duration { return &u.PassiveHealth.Interval }, value.duration),
+			"max_failures": into(func(u *Upstream) *int { return &u.PassiveHealth.MaxFailures }, value.count),
+		}},
+	})
+	meshGateway = setting[Upstream]{block: keys[Upstream]{
+		"mode": into(func(u *Upstream) *string { return &u.MeshGateway }, value.text),
+	}}
+	upstreamKeys = merged(bindKeys, dialKeys)
+)
+
+func limitKeys[T any](at func(*T) *Limits) keys[T] {
+	return keys[T]{
+		"idle_timeout":       into(func(t *T) *time.Duration { return &at(t).IdleTimeout }, value.duration),
+		"max_lifetime":       into(func(t *T) *time.Duration { return &at(t).MaxLifetime }, value.duration),
+		"half_close_timeout": into(func(t *T) *time.Duration { return &at(t).HalfCloseTimeout }, value.duration),
+	}
+}
+
+// named reads a name of a set that Validate knows.
+func named[T ~string](v value) (T, error) {
+	s, err := v.text()
+	return T(s), err
+}

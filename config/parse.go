@@ -1,0 +1,300 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	hcljson "github.com/hashicorp/hcl/v2/json"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// The parsers recurse, and a Go program that runs out of stack cannot be saved:
+// what is no proxy's configuration must not reach them.
+const (
+	maxFile  = 256 << 10
+	maxDepth = 100
+)
+
+// Parse reads a configuration file, HCL or JSON by the extension of its name
+// and by its first character otherwise. The result has its defaults and is
+// valid; an error is an *Invalid that names every mistake by file and line. It
+// opens nothing: filename is for messages.
+func Parse(filename string, src []byte) (*Config, error) {
+	d := decoder{file: filename, src: src, places: map[string]place{}}
+	cfg := Config{Mode: File}
+	if body := d.parse(); body != nil {
+		d.config(body, &cfg)
+		cfg = cfg.WithDefaults()
+		d.validate(cfg)
+	}
+	if len(d.found) > 0 {
+		return nil, &Invalid{Origin: filename, Mistakes: d.sorted()}
+	}
+	return &cfg, nil
+}
+
+// decoder turns one file into a Config and collects what is wrong with it.
+type decoder struct {
+	file  string
+	src   []byte
+	found []located
+	// places are the settings that the file has, by field.
+	places map[string]place
+}
+
+// place is where a setting stands. A setting that did not decode is broken.
+type place struct {
+	rng    hcl.Range
+	broken bool
+}
+
+type located struct {
+	Mistake
+	at hcl.Pos
+}
+
+// parse returns nil where the text has no structure to look into: what a
+// parser makes of the rest would only confuse.
+func (d *decoder) parse() hcl.Body {
+	if len(d.src) > maxFile {
+		d.wrong("", hcl.Range{}, "", fmt.Sprintf("larger than %d KiB: this is not a proxy's configuration", maxFile>>10))
+		return nil
+	}
+	if line := tooDeep(d.src); line > 0 {
+		d.wrong("", hcl.Range{Start: hcl.Pos{Line: line}}, "", fmt.Sprintf("more than %d brackets open: this is not a proxy's configuration", maxDepth))
+		return nil
+	}
+	var f *hcl.File
+	var diags hcl.Diagnostics
+	if d.isJSON() {
+		f, diags = hcljson.Parse(d.src, d.file)
+	} else {
+		f, diags = hclsyntax.ParseConfig(d.src, d.file, hcl.InitialPos)
+	}
+	d.diagnose("", diags)
+	if diags.HasErrors() || f == nil {
+		return nil
+	}
+	return f.Body
+}
+
+// tooDeep gives the line in which too many brackets are open, or 0.
+func tooDeep(src []byte) int {
+	depth, line := 0, 1
+	for _, b := range src {
+		switch b {
+		case '[', '{', '(':
+			depth++
+		case ']', '}', ')':
+			depth = max(depth-1, 0)
+		case '\n':
+			line++
+		}
+		if depth > maxDepth {
+			return line
+		}
+	}
+	return 0
+}
+
+func (d *decoder) isJSON() bool {
+	switch strings.ToLower(filepath.Ext(d.file)) {
+	case ".json":
+		return true
+	case ".hcl":
+		return false
+	}
+	return bytes.HasPrefix(bytes.TrimSpace(d.src), []byte("{"))
+}
+
+func (d *decoder) config(body hcl.Body, cfg *Config) {
+	blocks := decodeBody(d, body, cfg, fileKeys, "", "public_listener", "upstream")
+	for _, b := range blocks {
+		switch b.Type {
+		case "public_listener":
+			if cfg.Public != nil {
+				d.wrong("public_listener", b.DefRange, d.text(b.DefRange), "given before: a proxy has one public listener")
+				continue
+			}
+			cfg.Public = &Public{}
+			d.places["public_listener"] = place{rng: b.DefRange}
+			decodeBody(d, b.Body, cfg.Public, publicKeys, "public_listener.")
+		case "upstream":
+			field := upstreamField(len(cfg.Upstreams))
+			var u Upstream
+			d.places[field] = place{rng: b.DefRange}
+			decodeBody(d, b.Body, &u, upstreamKeys, field+".")
+			cfg.Upstreams = append(cfg.Upstreams, u)
+		}
+	}
+}
+
+// decodeBody reads the settings of one body into t and returns its blocks of
+// the types named.
+func decodeBody[T any](d *decoder, body hcl.Body, t *T, table keys[T], field string, types ...string) hcl.Blocks {
+	content, diags := body.Content(schema(table, types))
+	d.diagnose(field, diags)
+	if content == nil {
+		return nil
+	}
+	// In the order of their names, lest two keys of one setting take turns.
+	for _, name := range slices.Sorted(maps.Keys(content.Attributes)) {
+		d.attribute(field+name, content.Attributes[name], func(v value) error { return table[name].set(t, v) })
+	}
+	var rest hcl.Blocks
+	for _, b := range content.Blocks {
+		s, ok := table[b.Type]
+		if !ok {
+			rest = append(rest, b)
+			continue
+		}
+		nested := field + b.Type
+		if before, twice := d.places[nested]; twice {
+			d.wrong(nested, b.DefRange, d.text(b.DefRange), fmt.Sprintf("given before, in line %d", before.rng.Start.Line))
+			continue
+		}
+		d.places[nested] = place{rng: b.DefRange}
+		decodeBody(d, b.Body, t, s.block, nested+".")
+	}
+	return rest
+}
+
+func schema[T any](table keys[T], types []string) *hcl.BodySchema {
+	s := &hcl.BodySchema{}
+	for name, setting := range table {
+		if setting.block != nil {
+			types = append(types, name)
+			continue
+		}
+		s.Attributes = append(s.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	for _, name := range types {
+		s.Blocks = append(s.Blocks, hcl.BlockHeaderSchema{Type: name})
+	}
+	return s
+}
+
+func (d *decoder) attribute(field string, attr *hcl.Attribute, set func(value) error) {
+	rng := attr.Expr.Range()
+	d.places[field] = place{rng: rng}
+	val, diags := attr.Expr.Value(nil)
+	if diags.HasErrors() {
+		d.places[field] = place{rng: rng, broken: true}
+		d.diagnose(field, diags)
+		return
+	}
+	v := value{raw: plain(val)}
+	if v.unset() {
+		return
+	}
+	if err := set(v); err != nil {
+		d.places[field] = place{rng: rng, broken: true}
+		d.wrong(field, rng, d.text(rng), err.Error())
+	}
+}
+
+// plain turns a value of HCL's into one of JSON's types.
+func plain(v cty.Value) any {
+	if v.IsNull() || !v.IsKnown() {
+		return nil
+	}
+	switch t := v.Type(); {
+	case t == cty.String:
+		return v.AsString()
+	case t == cty.Bool:
+		return v.True()
+	case t == cty.Number:
+		return json.Number(v.AsBigFloat().Text('g', -1))
+	case t.IsTupleType(), t.IsListType(), t.IsSetType():
+		list := []any{}
+		for _, item := range v.AsValueSlice() {
+			list = append(list, plain(item))
+		}
+		return list
+	case t.IsObjectType(), t.IsMapType():
+		block := map[string]any{}
+		for name, item := range v.AsValueMap() {
+			block[name] = plain(item)
+		}
+		return block
+	}
+	return nil
+}
+
+// validate adds the mistakes of Validate, each where its setting stands or, if
+// it is missing, where its block begins. A setting that did not even decode has
+// been complained of already.
+func (d *decoder) validate(cfg Config) {
+	for _, m := range cfg.Validate() {
+		at, exact := d.places[m.Field]
+		if exact && at.broken {
+			continue
+		}
+		if exact {
+			m.Value = d.text(at.rng)
+		}
+		for parent := m.Field; !exact && parent != ""; at, exact = d.places[parent] {
+			i := strings.LastIndex(parent, ".")
+			parent = parent[:max(i, 0)]
+		}
+		d.found = append(d.found, located{d.positioned(m, at.rng), at.rng.Start})
+	}
+}
+
+func (d *decoder) wrong(field string, rng hcl.Range, text, problem string) {
+	m := Mistake{Field: field, Value: text, Problem: problem}
+	d.found = append(d.found, located{d.positioned(m, rng), rng.Start})
+}
+
+func (d *decoder) positioned(m Mistake, rng hcl.Range) Mistake {
+	m.Pos = fmt.Sprintf("%s:%d", d.file, max(rng.Start.Line, 1))
+	return m
+}
+
+// diagnose takes over what the HCL library found.
+func (d *decoder) diagnose(field string, diags hcl.Diagnostics) {
+	for _, diag := range diags {
+		if diag.Severity != hcl.DiagError {
+			continue
+		}
+		var rng hcl.Range
+		if diag.Subject != nil {
+			rng = *diag.Subject
+		}
+		problem := strings.Join(strings.Fields(cmp.Or(diag.Detail, diag.Summary)), " ")
+		d.wrong(strings.TrimSuffix(field, "."), rng, d.text(rng), strings.TrimSuffix(problem, "."))
+	}
+}
+
+// text is the part of the file that a range spans, on one line; the whole line
+// where that part is blank, as where something is missing at its end.
+func (d *decoder) text(rng hcl.Range) string {
+	if !rng.CanSliceBytes(d.src) {
+		return ""
+	}
+	if s := excerpt(string(rng.SliceBytes(d.src))); s != "" {
+		return s
+	}
+	start := bytes.LastIndexByte(d.src[:rng.Start.Byte], '\n') + 1
+	line, _, _ := bytes.Cut(d.src[start:], []byte("\n"))
+	return excerpt(string(line))
+}
+
+func (d *decoder) sorted() []Mistake {
+	slices.SortStableFunc(d.found, func(a, b located) int {
+		return cmp.Or(cmp.Compare(a.at.Byte, b.at.Byte), cmp.Compare(a.Field, b.Field))
+	})
+	mistakes := make([]Mistake, len(d.found))
+	for i, f := range d.found {
+		mistakes[i] = f.Mistake
+	}
+	return mistakes
+}

@@ -1,0 +1,213 @@
+package config
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/big"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// value is what a setting was given, in JSON's types: nil, bool, string,
+// json.Number, []any or map[string]any.
+type value struct {
+	raw any
+	// agent allows what only agents write: a duration as a number of
+	// nanoseconds, a block as a list of one.
+	agent bool
+}
+
+var (
+	errText     = errors.New("not a text: put it in quotes")
+	errNumber   = errors.New("not a whole number")
+	errRange    = errors.New("out of range")
+	errMillis   = errors.New("not a number of milliseconds, such as 5000")
+	errDuration = errors.New(`not a duration: give a number with its unit, such as "30s"`)
+	errMode     = errors.New(`not the permissions of a socket: give them in octal and quoted, such as "0600"`)
+	errTLS      = errors.New(`not a TLS version: "TLSv1_2" or "TLSv1_3"`)
+	errTexts    = errors.New(`not a list of texts, such as ["http/1.1"]`)
+	errBlock    = errors.New("not a block of settings")
+)
+
+func (v value) text() (string, error) {
+	s, ok := v.raw.(string)
+	if !ok {
+		return "", errText
+	}
+	return s, nil
+}
+
+// whole reads 5, 5.0, 5e3 and "5". Numbers that passed through an agent have
+// been floats, and what a template wrote is often a string.
+func (v value) whole() (int64, error) {
+	var text string
+	switch raw := v.raw.(type) {
+	case json.Number:
+		text = raw.String()
+	case string:
+		text = strings.TrimSpace(raw)
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, nil
+	}
+	if len(text) > 40 || strings.ContainsAny(text, "xXpP_iI") {
+		return 0, errNumber
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, errRange
+	case err != nil:
+		return 0, errNumber
+	}
+	n, exact := big.NewFloat(f).Int64()
+	switch {
+	case exact != big.Exact && f == math.Trunc(f):
+		return 0, errRange
+	case exact != big.Exact:
+		return 0, errNumber
+	}
+	return n, nil
+}
+
+func (v value) count() (int, error) {
+	n, err := v.whole()
+	if err == nil && (n > math.MaxInt32 || n < math.MinInt32) {
+		return 0, errRange
+	}
+	return int(n), err
+}
+
+func (v value) milliseconds() (time.Duration, error) {
+	n, err := v.whole()
+	switch {
+	case errors.Is(err, errNumber):
+		return 0, errMillis
+	case err != nil:
+		return 0, err
+	case n > math.MaxInt64/int64(time.Millisecond), n < math.MinInt64/int64(time.Millisecond):
+		return 0, errRange
+	}
+	return time.Duration(n) * time.Millisecond, nil
+}
+
+func (v value) duration() (time.Duration, error) {
+	if s, ok := v.raw.(string); ok {
+		d, err := time.ParseDuration(strings.TrimSpace(s))
+		if err != nil {
+			return 0, errDuration
+		}
+		return d, nil
+	}
+	if n, err := v.whole(); err == nil && (v.agent || n == 0) {
+		return time.Duration(n), nil
+	}
+	return 0, errDuration
+}
+
+func (v value) fileMode() (os.FileMode, error) {
+	s, ok := v.raw.(string)
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	if !ok || err != nil {
+		return 0, errMode
+	}
+	return os.FileMode(n), nil
+}
+
+func (v value) tlsVersion() (uint16, error) {
+	s, _ := v.raw.(string)
+	if n, ok := v.raw.(json.Number); ok {
+		s = n.String()
+	}
+	switch strings.ToLower(s) {
+	case "tlsv1_2", "tls12", "1.2":
+		return tls.VersionTLS12, nil
+	case "tlsv1_3", "tls13", "1.3":
+		return tls.VersionTLS13, nil
+	case "tls_auto":
+		return 0, nil
+	}
+	return 0, errTLS
+}
+
+func (v value) texts() ([]string, error) {
+	list, ok := v.raw.([]any)
+	if !ok {
+		return nil, errTexts
+	}
+	texts := make([]string, len(list))
+	for i, item := range list {
+		if texts[i], ok = item.(string); !ok {
+			return nil, errTexts
+		}
+	}
+	return texts, nil
+}
+
+func (v value) address() (Address, error) {
+	s, err := v.text()
+	if err != nil {
+		return Address{}, err
+	}
+	return parseAddress(s)
+}
+
+// host reads an address without a port; brackets around IPv6 are let pass.
+func (v value) host() (string, error) {
+	s, err := v.text()
+	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
+		s = strings.TrimSuffix(inner, "]")
+	}
+	return s, err
+}
+
+func (v value) block() (map[string]any, error) {
+	if list, ok := v.raw.([]any); ok && v.agent && len(list) == 1 {
+		// What was a block of HCL 1 in an agent's own configuration.
+		v.raw = list[0]
+	}
+	m, ok := v.raw.(map[string]any)
+	if !ok {
+		return nil, errBlock
+	}
+	return m, nil
+}
+
+// unset reports that nothing was said: agents write an empty text for that.
+func (v value) unset() bool {
+	return v.raw == nil || v.agent && v.raw == ""
+}
+
+// String is the offending text of a mistake. It does not look inside lists and
+// blocks, where an agent may keep secrets.
+func (v value) String() string {
+	switch raw := v.raw.(type) {
+	case string:
+		return excerpt(strconv.Quote(raw))
+	case json.Number:
+		return excerpt(raw.String())
+	case bool:
+		return strconv.FormatBool(raw)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a block"
+	}
+	return "nothing"
+}
+
+// excerptLength is how much of an offending text a mistake shows.
+const excerptLength = 80
+
+// excerpt makes one short printable line of a text.
+func excerpt(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\uFFFD' }), " ")
+	if runes := []rune(s); len(runes) > excerptLength {
+		s = string(runes[:excerptLength]) + "…"
+	}
+	return s
+}
