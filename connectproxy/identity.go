@@ -1,0 +1,291 @@
+package connectproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"connect-proxy/connectproxy/watch"
+	"connect-proxy/listener"
+	"connect-proxy/listener/secure"
+	"connect-proxy/upstream"
+)
+
+const (
+	// clockCheck is how often the leaf's age is looked at, at least: a clock
+	// that was set is noticed within it.
+	clockCheck = 10 * time.Second
+	// minRenewGap is the least time between two questions of the clock guard.
+	minRenewGap = time.Second
+)
+
+// dialer opens the connections to instances. Its keep-alives end one to a host
+// that died in a minute and a half.
+var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+	Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
+}}
+
+// identityOptions say for whom certificates are fetched, and from where.
+type identityOptions struct {
+	Client *api.Client
+	// Service is the name of the service that is represented. Namespace and
+	// Partition are empty for "default".
+	Service, Namespace, Partition string
+	Logger                        hclog.Logger
+	// Now is the clock that certificates are judged by; nil means time.Now.
+	Now func() time.Time
+}
+
+// identity is who this proxy is to its peers, and how it knows theirs: it keeps
+// leaf and roots fresh and makes a generation of each pair of them. Handshakes
+// in both directions take the generation in force when they begin. It is safe
+// for concurrent use.
+type identity struct {
+	o     identityOptions
+	leaf  *watch.Watch[*leaf]
+	roots *watch.Watch[*roots]
+
+	current atomic.Pointer[generation]
+	// latest is current's verifier: a field of its own, so that generations can
+	// refer to it.
+	latest atomic.Pointer[verifier]
+
+	ready     chan struct{}
+	readyOnce sync.Once
+}
+
+func newIdentity(o identityOptions) *identity {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &identity{
+		o:     o,
+		ready: make(chan struct{}),
+		leaf: watch.New(watch.Options[*leaf]{
+			Name: "leaf", Fetch: fetchLeaf(o, o.Now), Equal: (*leaf).same, Logger: o.Logger,
+		}),
+		roots: watch.New(watch.Options[*roots]{
+			Name: "roots", Fetch: fetchRoots(o, o.Now), Equal: (*roots).same, Logger: o.Logger,
+		}),
+	}
+}
+
+// Run keeps the certificates fresh until ctx is done and returns ctx's error.
+func (i *identity) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return i.leaf.Run(ctx) })
+	g.Go(func() error { return i.roots.Run(ctx) })
+	g.Go(func() error { return i.keep(ctx) })
+	return g.Wait()
+}
+
+// keep puts what the watches bring in use, and guards the leaf's age by the
+// clock, since a watch may be stuck.
+func (i *identity) keep(ctx context.Context) error {
+	timer := time.NewTimer(clockCheck)
+	defer timer.Stop()
+	var asked time.Time
+	for {
+		leaf, roots := i.leaf.Changed(), i.roots.Changed()
+		i.adopt()
+		now := i.o.Now()
+		due := i.renewal(asked)
+		if !due.IsZero() && !now.Before(due) {
+			i.leaf.Refresh()
+			asked, due = now, i.renewal(now)
+		}
+		sleep := clockCheck
+		if !due.IsZero() {
+			sleep = min(max(due.Sub(now), minRenewGap), clockCheck)
+		}
+		timer.Reset(sleep)
+		select {
+		case <-leaf:
+		case <-roots:
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// renewal is when to ask for a newer leaf than the one in force, which was last
+// asked for at asked: at first with a quarter of its life left, then ever more
+// often; zero where there is none.
+func (i *identity) renewal(asked time.Time) time.Time {
+	g := i.current.Load()
+	if g == nil {
+		return time.Time{}
+	}
+	at := g.leaf.renewAt()
+	if asked.Before(at) {
+		return at
+	}
+	left := g.leaf.cert.Leaf.NotAfter.Sub(asked)
+	return asked.Add(min(max(left/8, minRenewGap), max(left, clockCheck)))
+}
+
+// adopt makes a new generation if there is something new to make it of.
+func (i *identity) adopt() {
+	l, ok := i.leaf.Latest()
+	if !ok {
+		return
+	}
+	r, ok := i.roots.Latest()
+	if !ok {
+		return
+	}
+	old, number := i.current.Load(), uint64(1)
+	if old != nil {
+		number = old.number + 1
+		l = choose(old.leaf, l, r, i.o.Now())
+		if l == old.leaf && r == old.roots {
+			return
+		}
+	}
+	g := newGeneration(number, l, r, i.o.Now, i.latest.Load)
+	i.latest.Store(r.verifier)
+	i.current.Store(g)
+	i.o.Logger.Info("certificates in force", "peer", l.id.String(), "serial", l.serial,
+		"not_after", stamp(l.cert.Leaf.NotAfter), "roots", len(r.answer.Roots),
+		"trust_domain", r.trustDomain, "generation", number)
+	i.readyOnce.Do(func() { close(i.ready) })
+}
+
+// choose says which leaf to use from now on. A valid one is not given up for
+// one that has expired, that is older, as from a cache that came back, or that
+// today's roots do not vouch for: those that do are on their way, and our peers
+// get them as we do.
+func choose(have, got *leaf, r *roots, now time.Time) *leaf {
+	switch {
+	case have == got:
+		return have
+	case have.expired(now):
+		return got
+	case got.expired(now), got.olderThan(have):
+		return have
+	case !r.trusts(got, now) && r.trusts(have, now):
+		return have
+	}
+	return got
+}
+
+// Ready returns a channel that is closed once there are a valid leaf and roots.
+func (i *identity) Ready() <-chan struct{} { return i.ready }
+
+// Problem says in one line why no connection can be made or accepted, or is
+// empty.
+func (i *identity) Problem() string {
+	if _, err := i.usable(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+var errNotReady = errors.New("no certificates yet")
+
+// usable returns the generation in force if its leaf can be shown to anyone.
+func (i *identity) usable() (*generation, error) {
+	g := i.current.Load()
+	if g == nil {
+		return nil, i.missing()
+	}
+	if g.leaf.expired(i.o.Now()) {
+		err := fmt.Errorf("%w at %s", errLeafExpired, stamp(g.leaf.cert.Leaf.NotAfter))
+		if why := i.leaf.Status().Err; why != nil && !errors.Is(why, errLeafExpired) {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+		return nil, err
+	}
+	return g, nil
+}
+
+func (i *identity) missing() error {
+	for _, s := range []watch.Status{i.leaf.Status(), i.roots.Status()} {
+		if !s.Has && s.Err != nil {
+			return fmt.Errorf("%w: %s: %w", errNotReady, s.Name, s.Err)
+		}
+	}
+	return errNotReady
+}
+
+// Handshake answers clients with the settings o.
+func (i *identity) Handshake(o serverTLS) listener.HandshakeFunc {
+	s := &servers{o: o}
+	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
+		g, err := i.usable()
+		if err != nil {
+			return listener.Session{}, err
+		}
+		conn, err := secure.Server(ctx, raw, s.config(g))
+		if err != nil {
+			return listener.Session{}, err
+		}
+		return i.session(conn)
+	}
+}
+
+// session says who a finished handshake was with. It asks the verifier, which
+// has just been asked by the handshake itself and remembers; should the roots
+// have changed in between, the peer is judged by the new ones.
+func (i *identity) session(conn *secure.Conn) (listener.Session, error) {
+	cs := conn.ConnectionState()
+	p, err := i.latest.Load().verify(cs.PeerCertificates, clientAuth)
+	if err != nil {
+		return listener.Session{}, err
+	}
+	return listener.Session{Conn: conn, Peer: p.uri, Serial: p.serial, Resumed: cs.DidResume}, nil
+}
+
+// Dial opens a TLS connection to an instance, which must prove the endpoint's
+// identity exactly. It waits for the first certificates as long as ctx allows.
+// The connection is a *secure.Conn. An error is upstream.ErrIdentity where the
+// instance proved another identity or none, and upstream.ErrDenied where it
+// refused ours.
+func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, error) {
+	select {
+	case <-i.ready:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for certificates: %w: %w", ctx.Err(), i.missing())
+	}
+	g, err := i.usable()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := dialer.DialContext(ctx, "tcp", ep.Address)
+	if err != nil {
+		return nil, err
+	}
+	c := g.client(ep)
+	conn, err := secure.Client(ctx, raw, c.config)
+	if err != nil {
+		raw.Close()
+		// Whatever was wrong, the session offered must not be part of it again.
+		c.session.forget()
+		return nil, handshakeError(err)
+	}
+	return conn, nil
+}
+
+// handshakeError sorts out why a handshake of ours with an instance failed.
+func handshakeError(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, upstream.ErrIdentity):
+		return err
+	case errors.As(err, &op) && op.Op == "remote error": // an alert
+		return fmt.Errorf("%w: %w", upstream.ErrDenied, op.Err)
+	}
+	return fmt.Errorf("TLS handshake: %w", err)
+}

@@ -1,0 +1,135 @@
+package connectproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/connectproxy/watch"
+)
+
+// leaf is the certificate with which the service proves itself.
+type leaf struct {
+	cert   tls.Certificate // with intermediates, and its Leaf parsed
+	id     serviceID
+	serial string
+}
+
+// errLeafExpired is a leaf certificate that no peer would take.
+var errLeafExpired = errors.New("leaf certificate has expired")
+
+func parseLeaf(l *api.LeafCert) (*leaf, error) {
+	cert, err := tls.X509KeyPair([]byte(l.CertPEM), []byte(l.PrivateKeyPEM))
+	if err != nil {
+		return nil, err
+	}
+	if cert.Leaf == nil {
+		if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
+			return nil, err
+		}
+	}
+	id, err := certificateID(cert.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	return &leaf{cert: cert, id: id, serial: serialNumber(cert.Leaf)}, nil
+}
+
+// same reports that two leafs are one certificate in one chain.
+func (l *leaf) same(m *leaf) bool {
+	if len(l.cert.Certificate) != len(m.cert.Certificate) {
+		return false
+	}
+	for i, c := range l.cert.Certificate {
+		if string(c) != string(m.cert.Certificate[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// expired says so from the last second on in which it is valid. A leaf whose
+// time has not come by this clock is used all the same: the peers judge it by
+// theirs, and one late clock should not stop a service.
+func (l *leaf) expired(now time.Time) bool {
+	return now.After(l.cert.Leaf.NotAfter)
+}
+
+// olderThan reports that m was issued later and lasts as long at least.
+func (l *leaf) olderThan(m *leaf) bool {
+	a, b := l.cert.Leaf, m.cert.Leaf
+	return a.NotBefore.Before(b.NotBefore) && !a.NotAfter.After(b.NotAfter)
+}
+
+// renewAt is when less than a quarter of the leaf's life is left. The agent
+// renews between 60 and 90 % of it, and its watch tells; from then on we ask.
+func (l *leaf) renewAt() time.Time {
+	c := l.cert.Leaf
+	return c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 4)
+}
+
+// fetchLeaf asks the agent for the leaf certificate of o's service.
+func fetchLeaf(o identityOptions, now func() time.Time) watch.Fetch[*leaf] {
+	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (*leaf, watch.Cursor, error) {
+		answer, meta, err := o.Client.Agent().ConnectCALeaf(o.Service, queryOptions(ctx, o, cur, wait))
+		if err != nil {
+			return nil, watch.Cursor{}, needs(err, "service:write", o.Service)
+		}
+		l, err := parseLeaf(answer)
+		if err != nil {
+			return nil, watch.Cursor{}, fmt.Errorf("reading the leaf certificate: %w", err)
+		}
+		if err := l.fits(o); err != nil {
+			return nil, watch.Cursor{}, err
+		}
+		if l.expired(now()) {
+			// An error rather than a value: it is neither put in use nor waited
+			// upon, but asked for again.
+			return nil, watch.Cursor{}, fmt.Errorf("%w at %s", errLeafExpired, stamp(l.cert.Leaf.NotAfter))
+		}
+		return l, watch.Cursor{Index: meta.LastIndex}, nil
+	}
+}
+
+// fits refuses a leaf of another service than the one asked for.
+func (l *leaf) fits(o identityOptions) error {
+	if strings.EqualFold(l.id.service, o.Service) &&
+		strings.EqualFold(l.id.namespace, orDefaultName(o.Namespace)) &&
+		strings.EqualFold(l.id.partition, orDefaultName(o.Partition)) {
+		return nil
+	}
+	return fmt.Errorf("leaf certificate of %s was given for service %q", l.id, o.Service)
+}
+
+func queryOptions(ctx context.Context, o identityOptions, cur watch.Cursor, wait time.Duration) *api.QueryOptions {
+	q := &api.QueryOptions{
+		WaitIndex: cur.Index,
+		WaitTime:  wait,
+		Namespace: o.Namespace,
+		Partition: o.Partition,
+	}
+	return q.WithContext(ctx)
+}
+
+// needs names the permission that the token lacks where the agent said no more
+// than that it lacks one.
+func needs(err error, permission, name string) error {
+	if isForbidden(err) {
+		return fmt.Errorf("the token needs %s on %q: %w", permission, name, err)
+	}
+	return err
+}
+
+func isForbidden(err error) bool {
+	var status api.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusForbidden
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

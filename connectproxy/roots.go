@@ -1,0 +1,160 @@
+package connectproxy
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"connect-proxy/connectproxy/watch"
+)
+
+// rootsAnswer is the agent's answer to /v1/agent/connect/ca/roots, with the
+// trust domain of each root, which consul/api does not read.
+type rootsAnswer struct {
+	ActiveRootID string
+	TrustDomain  string
+	Roots        []rootAnswer
+}
+
+// rootAnswer is comparable.
+type rootAnswer struct {
+	ID       string
+	RootCert string
+	Active   bool
+	// ExternalTrustDomain is the ID of the cluster under which the root was
+	// made; empty means the current one.
+	ExternalTrustDomain string
+}
+
+// roots are the certificates that peers are verified against: all that the
+// agent lists, since one that is no longer active vouches for the leafs that it
+// has signed until the last of them is replaced.
+type roots struct {
+	answer      rootsAnswer
+	trustDomain string // lower case, of the active root
+	verifier    *verifier
+}
+
+func (r *roots) same(s *roots) bool {
+	return r.answer.ActiveRootID == s.answer.ActiveRootID &&
+		r.answer.TrustDomain == s.answer.TrustDomain &&
+		slices.Equal(r.answer.Roots, s.answer.Roots)
+}
+
+func (r *roots) ids() []string {
+	ids := make([]string, len(r.answer.Roots))
+	for i, root := range r.answer.Roots {
+		ids[i] = root.ID
+	}
+	return ids
+}
+
+// trusts reports that peers with these roots would take l.
+func (r *roots) trusts(l *leaf, now time.Time) bool {
+	certs, err := parseChain(l)
+	if err != nil {
+		return false
+	}
+	if now.Before(certs[0].NotBefore) {
+		now = certs[0].NotBefore
+	}
+	_, err = r.verifier.examine(certs, serverAuth, now)
+	return err == nil
+}
+
+func parseChain(l *leaf) ([]*x509.Certificate, error) {
+	certs := []*x509.Certificate{l.cert.Leaf}
+	for _, der := range l.cert.Certificate[1:] {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, c)
+	}
+	return certs, nil
+}
+
+var (
+	errNoRoots       = errors.New("agent lists no root")
+	errNoTrustDomain = errors.New("agent names no trust domain")
+)
+
+func parseRoots(a rootsAnswer, now func() time.Time) (*roots, error) {
+	if a.TrustDomain == "" {
+		return nil, errNoTrustDomain
+	}
+	if len(a.Roots) == 0 {
+		return nil, errNoRoots
+	}
+	pool := x509.NewCertPool()
+	domains := []string{strings.ToLower(a.TrustDomain)}
+	var newest time.Time
+	for _, root := range a.Roots {
+		certs, err := parsePEM(root.RootCert)
+		if err != nil {
+			return nil, fmt.Errorf("reading root %s: %w", root.ID, err)
+		}
+		for _, c := range certs {
+			pool.AddCert(c)
+			domains = append(domains, signingDomains(c)...)
+			if c.NotBefore.After(newest) {
+				newest = c.NotBefore
+			}
+		}
+		if d := root.ExternalTrustDomain; d != "" {
+			domains = append(domains, clusterDomain(d))
+		}
+	}
+	trustDomain := domains[0]
+	slices.Sort(domains)
+	return &roots{
+		answer:      a,
+		trustDomain: trustDomain,
+		verifier:    newVerifier(pool, slices.Compact(domains), newest, now),
+	}, nil
+}
+
+func parsePEM(text string) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for rest := []byte(text); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, c)
+	}
+	if len(certs) == 0 {
+		return nil, errNoCertificate
+	}
+	return certs, nil
+}
+
+var errNoCertificate = errors.New("no certificate in it")
+
+// fetchRoots asks the agent for the roots. It needs no permission.
+func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
+	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (*roots, watch.Cursor, error) {
+		var answer rootsAnswer
+		meta, err := o.Client.Raw().Query("/v1/agent/connect/ca/roots", &answer, queryOptions(ctx, o, cur, wait))
+		if err != nil {
+			return nil, watch.Cursor{}, err
+		}
+		r, err := parseRoots(answer, now)
+		if err != nil {
+			return nil, watch.Cursor{}, err
+		}
+		return r, watch.Cursor{Index: meta.LastIndex}, nil
+	}
+}
