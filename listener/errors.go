@@ -39,9 +39,12 @@ func (e *reasonError) Unwrap() error { return e.err }
 var (
 	errConnections = errors.New("as many connections as allowed are open")
 	errHandshakes  = errors.New("as many handshakes as allowed are in flight")
+	errEnding      = errors.New("listener is being shut down")
 	errSilent      = errors.New("closed before the handshake began")
 	errNoAuthorize = errors.New("listener has a handshake and no authorization")
 	errNoDial      = errors.New("listener has nowhere to dial")
 	errNoListener  = errors.New("listener has no socket")
+	errInUse       = errors.New("another process listens there")
+	errNoSocket    = errors.New("a file is in the way that is no socket; remove it or choose another path")
 	errRunTwice    = errors.New("listener ran before")
 )

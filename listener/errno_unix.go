@@ -21,3 +21,8 @@ func isLost(err error) bool {
 		errors.Is(err, syscall.ENETUNREACH) ||
 		errors.Is(err, syscall.ENETDOWN)
 }
+
+// isAddrInUse and isRefused tell a socket file from one that somebody answers.
+
+func isAddrInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+func isRefused(err error) bool   { return errors.Is(err, syscall.ECONNREFUSED) }

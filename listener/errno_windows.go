@@ -7,10 +7,12 @@ import (
 
 // Winsock's numbers; package syscall defines only some of them.
 const (
+	wsaEAddrInUse   = syscall.Errno(10048)
 	wsaENetDown     = syscall.Errno(10050)
 	wsaENetUnreach  = syscall.Errno(10051)
 	wsaENetReset    = syscall.Errno(10052)
 	wsaETimedOut    = syscall.Errno(10060)
+	wsaERefused     = syscall.Errno(10061)
 	wsaEHostUnreach = syscall.Errno(10065)
 )
 
@@ -27,3 +29,8 @@ func isLost(err error) bool {
 		errors.Is(err, wsaENetUnreach) ||
 		errors.Is(err, wsaENetDown)
 }
+
+// isAddrInUse and isRefused tell a socket file from one that somebody answers.
+
+func isAddrInUse(err error) bool { return errors.Is(err, wsaEAddrInUse) }
+func isRefused(err error) bool   { return errors.Is(err, wsaERefused) }

@@ -1,0 +1,173 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	minBackoff = 5 * time.Millisecond
+	maxBackoff = time.Second
+	// troubleAgain is how often lasting trouble is said again in the log.
+	troubleAgain = time.Minute
+	// probeWait is how long an Accept after trouble waits for a client until
+	// the trouble is taken to be over.
+	probeWait = 20 * time.Millisecond
+	// queueWait is how long the acceptor looks for one more client in the
+	// kernel's queue before it closes the socket, and queueMost bounds it all.
+	queueWait = 2 * time.Millisecond
+	queueMost = 250 * time.Millisecond
+	// slotPatience is how long a client over MaxHandshakes is kept waiting, and
+	// with it all those behind it in the kernel's queue. A burst of honest
+	// clients frees a place within microseconds; where none gets free for so
+	// long, those places are held by somebody who means no handshake.
+	slotPatience = 250 * time.Millisecond
+)
+
+// acceptor is the state of the accept loop's goroutine.
+type acceptor struct {
+	l       *Listener
+	backoff time.Duration // zero while all is well
+	said    time.Time
+	crowded bool // waiting for a handshake to end was in vain
+}
+
+// accept takes clients until the socket is to be closed, and closes it.
+func (l *Listener) accept(ctx context.Context) error {
+	defer l.release()
+	a := &acceptor{l: l}
+	for !l.isStopping() {
+		raw, err := l.ln.Accept()
+		switch {
+		case err == nil:
+			a.recovered()
+			a.take(ctx, raw)
+		case l.isStopping():
+		case errors.Is(err, net.ErrClosed):
+			return l.fail(err)
+		case isTimeout(err):
+			a.recovered() // the queue is empty, and that could be seen
+		default:
+			a.trouble(err)
+			a.pause()
+		}
+	}
+	if ctx.Err() == nil {
+		a.emptyQueue(ctx)
+	}
+	return nil
+}
+
+// take sends one client up the ladder.
+func (a *acceptor) take(ctx context.Context, raw net.Conn) {
+	o := a.l.options.Load()
+	c := &conn{l: a.l, o: o, raw: raw, client: raw, start: time.Now()}
+	err := a.l.conns.add(c, o)
+	if errors.Is(err, errHandshakes) {
+		err = a.awaitSlot(c, o)
+	} else {
+		a.crowded = false
+	}
+	if err != nil {
+		c.end(Counts{}, ReasonLimit, err)
+		return
+	}
+	a.l.workers.do(ctx, c)
+}
+
+// awaitSlot waits until a handshake has ended in whose place c can go.
+func (a *acceptor) awaitSlot(c *conn, o *settings) error {
+	if a.crowded {
+		return errHandshakes
+	}
+	patience := time.NewTimer(slotPatience)
+	defer patience.Stop()
+	for {
+		err := a.l.conns.retry(c, o)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-a.l.conns.slot:
+		case <-patience.C:
+			a.crowded = true
+			return err
+		}
+	}
+}
+
+// emptyQueue takes what the kernel has accepted and nobody has fetched.
+func (a *acceptor) emptyQueue(ctx context.Context) {
+	end := time.Now().Add(queueMost)
+	for now := time.Now(); now.Before(end) && a.l.deadline(now.Add(queueWait)); now = time.Now() {
+		raw, err := a.l.ln.Accept()
+		if err != nil {
+			return
+		}
+		a.take(ctx, raw)
+	}
+}
+
+// trouble notes that Accept failed. What passes by itself, such as descriptors
+// that are used up, must not end the listener.
+func (a *acceptor) trouble(err error) {
+	first := a.backoff == 0
+	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
+	a.l.fail(err)
+	if first || time.Since(a.said) >= troubleAgain {
+		a.said = time.Now()
+		a.l.options.Load().log.Warn("cannot accept connections",
+			"address", a.l.Addr().String(), "error", rootCause(err), "retry_in", a.backoff)
+	}
+}
+
+// pause waits for the back-off, and makes the next Accept return soon even
+// without a client, since only that shows whether the trouble is over.
+func (a *acceptor) pause() {
+	t := time.NewTimer(a.backoff)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		a.probe(time.Now().Add(probeWait))
+	case <-a.l.stopping:
+	}
+}
+
+func (a *acceptor) recovered() {
+	if a.backoff == 0 {
+		return
+	}
+	a.backoff = 0
+	a.probe(time.Time{})
+	a.l.problem.Store(nil)
+	a.l.options.Load().log.Info("accepting connections again", "address", a.l.Addr().String())
+}
+
+// probe sets the socket's deadline, unless StopAccepting has set its own.
+func (a *acceptor) probe(t time.Time) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.l.isStopping() {
+		a.l.deadline(t)
+	}
+}
+
+// fail makes err the Listener's problem and returns it with the address.
+func (l *Listener) fail(err error) error {
+	err = fmt.Errorf("accepting on %s: %w", l.Addr(), rootCause(err))
+	problem := err.Error()
+	l.problem.Store(&problem)
+	return err
+}
+
+// rootCause strips the address that net.OpError repeats.
+func rootCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}

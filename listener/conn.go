@@ -1,0 +1,188 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// conn is one accepted connection. Its goroutine owns it; what tracker.mu
+// guards is read by those who cut it.
+type conn struct {
+	l     *Listener
+	o     *settings // of the moment it was accepted
+	raw   net.Conn
+	start time.Time
+
+	// Guarded by tracker.mu, written by the connection's goroutine alone, which
+	// may read them without.
+	client  net.Conn // raw, or what the handshake made of it
+	peer    string
+	resumed bool
+	target  Target
+
+	// Guarded by tracker.mu.
+	prev, next *conn
+	place      place
+	cause      Reason
+
+	step    atomic.Pointer[stepContext]
+	relayed bool
+}
+
+// climb takes the connection up the ladder. The relay at its top runs on a
+// goroutine of its own: this one's stack has grown for a handshake.
+func (c *conn) climb(ctx context.Context) {
+	reason, err := c.enter(ctx)
+	if reason == ReasonUnknown {
+		reason, err = c.connect(ctx)
+	}
+	c.step.Store(nil)
+	if reason != ReasonUnknown {
+		c.end(Counts{}, reason, err)
+		return
+	}
+	c.relayed = true
+	c.o.Observer.ConnOpened(c.open())
+	go c.relay(ctx)
+}
+
+// enter establishes who the client is and that it may pass.
+func (c *conn) enter(ctx context.Context) (Reason, error) {
+	if c.o.Handshake == nil {
+		return ReasonUnknown, nil
+	}
+	deadline := c.start.Add(c.o.HandshakeTimeout)
+	if err := c.raw.SetDeadline(deadline); err != nil {
+		return reasonOf(stageHandshake, err), err
+	}
+	step, done := c.begin(ctx, deadline)
+	defer done()
+
+	if err := awaitByte(c.raw); err != nil {
+		if isTimeout(err) {
+			return ReasonHandshakeTimeout, err
+		}
+		return ReasonSilent, errSilent
+	}
+	session, err := c.o.Handshake(step, c.raw)
+	switch {
+	case err == nil:
+	case !peeks && errors.Is(err, io.EOF):
+		return ReasonSilent, errSilent // as near as can be told here
+	default:
+		return reasonOf(stageHandshake, err), err
+	}
+	if !c.l.conns.identify(c, session) {
+		return ReasonShutdown, nil // cut: end knows better why
+	}
+	if c.o.Authorize == nil {
+		return ReasonAuthorizationUnknown, errNoAuthorize
+	}
+	if err := c.o.Authorize(step, session); err != nil {
+		return reasonOf(stageAuthorize, err), err
+	}
+	if err := c.l.conns.admit(c, c.l.options.Load().MaxConnections); err != nil {
+		return ReasonLimit, err
+	}
+	if err := c.raw.SetDeadline(time.Time{}); err != nil {
+		return ReasonClientError, err
+	}
+	return ReasonUnknown, nil
+}
+
+// connect opens the far side.
+func (c *conn) connect(ctx context.Context) (Reason, error) {
+	if c.o.Dial == nil {
+		return ReasonDialFailed, errNoDial
+	}
+	step, done := c.begin(ctx, time.Now().Add(c.o.DialTimeout))
+	defer done()
+	if c.l.conns.cause(c) != ReasonUnknown {
+		return ReasonShutdown, nil
+	}
+	target, err := c.o.Dial(step)
+	if err != nil {
+		return reasonOf(stageDial, err), err
+	}
+	if !c.l.conns.attach(c, target) {
+		return ReasonShutdown, nil
+	}
+	return ReasonUnknown, nil
+}
+
+// begin makes the context of a step, where those who cut the connection find
+// it.
+func (c *conn) begin(ctx context.Context, deadline time.Time) (*stepContext, func()) {
+	step := &stepContext{parent: ctx, deadline: deadline}
+	c.step.Store(step)
+	return step, step.end
+}
+
+// relay copies until both directions have ended.
+func (c *conn) relay(ctx context.Context) {
+	// Pipe gets a context that never ends: whoever cuts the connection closes
+	// its sockets, so an idle one needs no place in a tree of contexts.
+	counts, reason, err := Pipe(context.WithoutCancel(ctx), c.client, c.target.Conn, PipeOptions{
+		IdleTimeout:      c.o.IdleTimeout,
+		MaxLifetime:      c.o.MaxLifetime,
+		HalfCloseTimeout: c.o.HalfCloseTimeout,
+	})
+	c.end(counts, reason, err)
+}
+
+// end closes what is open, tells it and takes the connection out.
+func (c *conn) end(counts Counts, reason Reason, err error) {
+	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
+		reason, err = cause, nil
+	}
+	if !c.relayed { // Pipe closes what it relays
+		c.refuse(reason)
+	}
+	if c.target.Release != nil {
+		c.target.Release()
+	}
+	s := Summary{
+		Open:       c.open(),
+		ToUpstream: counts.ToUpstream,
+		ToClient:   counts.ToClient,
+		Duration:   time.Since(c.start),
+		Reason:     reason,
+		Err:        err,
+		Resumed:    c.resumed,
+		Relayed:    c.relayed,
+	}
+	c.o.Observer.ConnClosed(s)
+	c.l.lines.closed(c.o.log, &s)
+	c.l.conns.remove(c)
+}
+
+// refuse closes a connection that was not relayed.
+func (c *conn) refuse(reason Reason) {
+	if c.target.Conn != nil {
+		abort(c.target.Conn)
+	}
+	switch reason {
+	case ReasonSilent, ReasonHandshakeFailed:
+		_ = c.raw.Close() // a reset could overtake the alert that says why
+	default:
+		// A dial that failed must not look like an answer that was empty.
+		abort(c.client)
+	}
+}
+
+func (c *conn) open() Open {
+	o := Open{
+		Listener: c.o.Name,
+		Client:   c.raw.RemoteAddr(),
+		Peer:     c.peer,
+		Instance: c.target.Instance,
+	}
+	if o.Peer == "" {
+		o.Peer = c.target.Peer
+	}
+	return o
+}

@@ -1,0 +1,241 @@
+package listener
+
+import (
+	"net"
+	"sync"
+)
+
+// tracker is the set of a Listener's connections: a map from identity to an
+// intrusive list, so that neither adding nor moving a connection allocates, and
+// a policy change costs one look at each identity. Strangers, and everybody on
+// a plain listener, stand under the empty identity.
+type tracker struct {
+	mu sync.Mutex
+	// byPeer holds the first connection of each list.
+	byPeer map[string]*conn
+	live   int
+	// handshaking are those that hold a place of MaxHandshakes, admitted those
+	// that hold one of MaxConnections.
+	handshaking, admitted int
+	// cutting is set once everything is to end: what is added later ends too.
+	cutting Reason
+	// sealed means that nothing is added any more; empty is closed when then
+	// nothing is left.
+	sealed bool
+	empty  chan struct{}
+	// slot is signalled when a handshake ends while someone waits for that.
+	slot    chan struct{}
+	waiting bool
+}
+
+// place is what a connection counts as.
+type place uint8
+
+const (
+	placeNone place = iota
+	placeHandshake
+	placeAdmitted
+)
+
+func newTracker() *tracker {
+	return &tracker{
+		byPeer: make(map[string]*conn),
+		empty:  make(chan struct{}),
+		slot:   make(chan struct{}, 1),
+	}
+}
+
+// add takes in a connection that was accepted. An error refuses it, mostly for
+// a limit; it is in the set all the same, until remove.
+func (t *tracker) add(c *conn, o *settings) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live++
+	t.link(c)
+	if t.cutting != ReasonUnknown {
+		c.cause = t.cutting
+		return errEnding
+	}
+	if o.MaxConnections > 0 && t.admitted >= o.MaxConnections {
+		return errConnections
+	}
+	if o.Handshake == nil {
+		t.admitted++
+		c.place = placeAdmitted
+		return nil
+	}
+	if t.handshaking >= o.MaxHandshakes {
+		return errHandshakes
+	}
+	t.handshaking++
+	c.place = placeHandshake
+	return nil
+}
+
+// retry is add's last step for a connection that waited for a slot.
+func (t *tracker) retry(c *conn, o *settings) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.handshaking >= o.MaxHandshakes {
+		t.waiting = true
+		return errHandshakes
+	}
+	t.waiting = false
+	t.handshaking++
+	c.place = placeHandshake
+	return nil
+}
+
+// identify moves a connection to its identity's list. It reports false if the
+// connection is to end.
+func (t *tracker) identify(c *conn, s Session) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unlink(c)
+	c.client, c.peer, c.resumed = s.Conn, s.Peer, s.Resumed
+	t.link(c)
+	return c.cause == ReasonUnknown
+}
+
+// admit exchanges the place among the handshakes for one among the
+// connections.
+func (t *tracker) admit(c *conn, max int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.place == placeAdmitted {
+		return nil
+	}
+	t.leave(c)
+	if max > 0 && t.admitted >= max {
+		return errConnections
+	}
+	t.admitted++
+	c.place = placeAdmitted
+	return nil
+}
+
+// attach notes the far side, for cut to close it too. It reports false if the
+// connection was cut meanwhile.
+func (t *tracker) attach(c *conn, target Target) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.target = target
+	return c.cause == ReasonUnknown
+}
+
+// remove takes a connection out; it has ended.
+func (t *tracker) remove(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leave(c)
+	t.unlink(c)
+	t.live--
+	t.finish()
+}
+
+// cause is why a connection was cut from outside, or ReasonUnknown.
+func (t *tracker) cause(c *conn) Reason {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.cause
+}
+
+// seal says that nothing is added from now on.
+func (t *tracker) seal() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sealed = true
+	t.finish()
+}
+
+func (t *tracker) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.live
+}
+
+func (t *tracker) peers() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]string, 0, len(t.byPeer))
+	for peer := range t.byPeer {
+		if peer != "" {
+			all = append(all, peer)
+		}
+	}
+	return all
+}
+
+// all returns the connections of this moment, appended to buf.
+func (t *tracker) all(buf []*conn) []*conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.byPeer {
+		for ; c != nil; c = c.next {
+			buf = append(buf, c)
+		}
+	}
+	return buf
+}
+
+// upstream is a connection's far side, nil before it has one.
+func (t *tracker) upstream(c *conn) net.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.target.Conn
+}
+
+// The rest is called with mu held.
+
+func (t *tracker) link(c *conn) {
+	head := t.byPeer[c.peer]
+	c.prev, c.next = nil, head
+	if head != nil {
+		head.prev = c
+		c.peer = head.peer // one string for all connections of an identity
+	}
+	t.byPeer[c.peer] = c
+}
+
+func (t *tracker) unlink(c *conn) {
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	switch {
+	case c.prev != nil:
+		c.prev.next = c.next
+	case c.next != nil:
+		t.byPeer[c.peer] = c.next
+	default:
+		delete(t.byPeer, c.peer)
+	}
+	c.prev, c.next = nil, nil
+}
+
+// leave gives back the place that a connection holds.
+func (t *tracker) leave(c *conn) {
+	switch c.place {
+	case placeHandshake:
+		t.handshaking--
+		if t.waiting {
+			t.waiting = false
+			select {
+			case t.slot <- struct{}{}:
+			default: // a token that an impatient waiter left
+			}
+		}
+	case placeAdmitted:
+		t.admitted--
+	}
+	c.place = placeNone
+}
+
+func (t *tracker) finish() {
+	if t.sealed && t.live == 0 {
+		select {
+		case <-t.empty:
+		default:
+			close(t.empty)
+		}
+	}
+}
