@@ -1,0 +1,208 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/connectproxy/watch"
+)
+
+// managedWait is how long an agent is asked to block for a managed proxy. Its
+// hash does not cover the service's port or the agent-wide defaults, so a
+// change of those is found when the time is over.
+const managedWait = 10 * time.Second
+
+// managedKill is what an agent leaves a managed proxy between SIGINT and
+// SIGKILL.
+const managedKill = 5 * time.Second
+
+// AgentOptions say which proxy of which agent is meant.
+type AgentOptions struct {
+	// Client is required. It carries the token, and Consul Enterprise's
+	// namespace and partition.
+	Client *api.Client
+	// Address is what messages call the agent; empty means "the local agent".
+	Address string
+
+	// ProxyID is the agent's ID of the proxy service. Exactly one of ProxyID
+	// and SidecarFor is given.
+	ProxyID string
+	// SidecarFor is the ID of a service: its only proxy on the agent is meant.
+	SidecarFor string
+	// Managed is a proxy that the agent launched itself.
+	Managed bool
+
+	// Override, if given, alters each configuration before its defaults and
+	// its validation: it is how flags win over what the agent says.
+	Override func(*Config)
+	// Logger may be nil.
+	Logger hclog.Logger
+}
+
+// Agent is a Source that watches a proxy's registration on the local agent.
+type Agent struct {
+	o     AgentOptions
+	watch *watch.Watch[answer]
+	// found is the proxy of SidecarFor once it is known. It belongs to fetch.
+	found string
+	// given belongs to Next.
+	given *Config
+
+	mu      sync.Mutex // guards invalid
+	invalid *Invalid
+}
+
+var _ Source = (*Agent)(nil)
+
+// NewAgent makes a Source of an agent. It asks nothing yet.
+func NewAgent(o AgentOptions) *Agent {
+	if o.Address == "" {
+		o.Address = "the local agent"
+	}
+	a := &Agent{o: o}
+	wo := watch.Options[answer]{
+		Name:   "configuration",
+		Fetch:  a.fetch,
+		Equal:  func(a, b answer) bool { return a == b },
+		Logger: o.Logger,
+	}
+	if o.Managed {
+		wo.Wait = managedWait
+	}
+	a.watch = watch.New(wo)
+	return a
+}
+
+// Next is Source's. An *Invalid is reported once for as long as the agent says
+// the same.
+func (a *Agent) Next(ctx context.Context) (*Config, error) {
+	if (a.o.ProxyID == "") == (a.o.SidecarFor == "") {
+		return nil, &Invalid{Origin: a.o.Address, Mistakes: []Mistake{{Problem: "give exactly one of -proxy-id and -sidecar-for"}}}
+	}
+	// The watch begins each time with a question that is answered at once, so
+	// nothing that changed between two calls is missed.
+	watching, stop := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() { _ = a.watch.Run(watching) })
+	defer done.Wait()
+	defer stop()
+	for {
+		changed := a.watch.Changed()
+		if ans, ok := a.watch.Latest(); ok {
+			if cfg, err := a.judge(ans); cfg != nil || err != nil {
+				return cfg, err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Problem is Source's.
+func (a *Agent) Problem() string {
+	if err := a.watch.Status().Err; err != nil {
+		return err.Error()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.invalid == nil {
+		return ""
+	}
+	return a.invalid.Error()
+}
+
+// judge makes a configuration of an answer. It returns neither where the
+// answer means what was said last.
+func (a *Agent) judge(ans answer) (*Config, error) {
+	cfg, mistakes := a.read(ans)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(mistakes) > 0 {
+		was := a.invalid
+		a.invalid = &Invalid{Origin: a.origin(ans), Mistakes: mistakes}
+		if was != nil && was.Error() == a.invalid.Error() {
+			return nil, nil
+		}
+		return nil, a.invalid
+	}
+	a.invalid = nil
+	if a.given != nil && reflect.DeepEqual(a.given, cfg) {
+		return nil, nil
+	}
+	a.given = cfg
+	return cfg, nil
+}
+
+func (a *Agent) origin(ans answer) string {
+	return fmt.Sprintf("proxy %s at %s", quoted(ans.id), a.o.Address)
+}
+
+// read decodes, completes and validates.
+func (a *Agent) read(ans answer) (*Config, []Mistake) {
+	if ans.candidates != "" {
+		return nil, []Mistake{{
+			Field:   "-sidecar-for",
+			Value:   quoted(a.o.SidecarFor),
+			Problem: "several proxies are registered for it: choose one with -proxy-id: " + ans.candidates,
+		}}
+	}
+	r := ans.decode(a.o.Managed)
+	if r.unusable {
+		return nil, r.mistakes
+	}
+	if a.o.Override != nil {
+		a.o.Override(&r.cfg)
+	}
+	if a.o.Managed && r.cfg.DrainTimeout > managedKill {
+		r.warn("drain_timeout %s is longer than the %s after which the agent kills a managed proxy", r.cfg.DrainTimeout, managedKill)
+	}
+	cfg := r.cfg.WithDefaults()
+	r.validate(cfg)
+	return &cfg, r.mistakes
+}
+
+// answer is what an agent said of the proxy, as it came. It is comparable.
+type answer struct {
+	id string
+	// managed says which of the two endpoints answered.
+	managed bool
+	body    string
+	// candidates are the IDs of several proxies, where one was looked for.
+	candidates string
+}
+
+// fetch asks for the registration once, or finds out whose to ask for.
+func (a *Agent) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration) (answer, watch.Cursor, error) {
+	id := a.o.ProxyID
+	if a.o.SidecarFor != "" {
+		if a.found == "" {
+			ids, err := a.sidecars(ctx)
+			switch {
+			case err != nil:
+				return answer{}, watch.Cursor{}, err
+			case len(ids) > 1:
+				return answer{id: a.o.SidecarFor, candidates: strings.Join(ids, ", ")}, watch.Cursor{}, nil
+			}
+			a.found = ids[0]
+		}
+		id = a.found
+	}
+	q := (&api.QueryOptions{WaitHash: cur.Hash, WaitTime: wait}).WithContext(ctx)
+	ans, hash, err := a.ask(id, q)
+	if errors.Is(err, errUnknown) {
+		// The sidecar may come back under another ID.
+		a.found = ""
+	}
+	return ans, watch.Cursor{Hash: hash}, err
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// errUnknown marks an answer that says that the agent knows no such proxy.
+var errUnknown = errors.New("not registered")
+
+// ask gets a proxy's registration. Consul 1.2 knows a managed proxy by its own
+// endpoint alone, later agents without managed proxies by the other alone, and
+// both say 404 for what they do not know.
+func (a *Agent) ask(id string, q *api.QueryOptions) (answer, string, error) {
+	what := fmt.Sprintf("proxy %s", quoted(id))
+	if a.o.Managed {
+		body, hash, err := a.get("/v1/agent/connect/proxy/"+id, what, q)
+		if !errors.Is(err, errUnknown) {
+			if m, bad := unmarshal[managedAnswer](body); err == nil && (bad != nil || m.ProxyServiceID == "") {
+				err = a.rubbish(what, bad)
+			}
+			return answer{id: id, managed: true, body: body}, hash, err
+		}
+	}
+	body, hash, err := a.get("/v1/agent/service/"+id, what, q)
+	if s, bad := unmarshal[serviceAnswer](body); err == nil && (bad != nil || s.ID == "") {
+		err = a.rubbish(what, bad)
+	}
+	return answer{id: id, body: body}, hash, err
+}
+
+// get returns what the agent said, as long as it is JSON.
+func (a *Agent) get(path, what string, q *api.QueryOptions) (body, hash string, err error) {
+	var raw json.RawMessage
+	meta, err := a.o.Client.Raw().Query(path, &raw, q)
+	if err != nil {
+		return "", "", a.explain(err, what)
+	}
+	return string(raw), meta.LastContentHash, nil
+}
+
+var errEmpty = errors.New("it is about nothing")
+
+func (a *Agent) rubbish(what string, err error) error {
+	if err == nil {
+		err = errEmpty
+	}
+	return fmt.Errorf("the answer of %s about %s is not understood: %w: check that -http-addr names a Consul agent", a.o.Address, what, err)
+}
+
+// sidecars gives the IDs of the proxies registered for SidecarFor: at least
+// one, or an error.
+func (a *Agent) sidecars(ctx context.Context) ([]string, error) {
+	var services map[string]struct {
+		Kind  string
+		Proxy struct{ DestinationServiceID string }
+	}
+	what := fmt.Sprintf("the proxy of service %s", quoted(a.o.SidecarFor))
+	meta, err := a.o.Client.Raw().Query("/v1/agent/services", &services, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, a.explain(err, what)
+	}
+	var exact, folded []string
+	for _, id := range slices.Sorted(maps.Keys(services)) {
+		s := services[id]
+		switch dest := s.Proxy.DestinationServiceID; {
+		case s.Kind != kindProxy:
+		case dest == a.o.SidecarFor:
+			exact = append(exact, id)
+		case strings.EqualFold(dest, a.o.SidecarFor):
+			folded = append(folded, id)
+		}
+	}
+	switch {
+	case len(exact) > 0:
+		return exact, nil
+	case len(folded) > 0:
+		return folded, nil
+	}
+	hint := "register one with proxy.destination_service_id set to that ID, or with connect.sidecar_service"
+	if meta.ResultsFilteredByACLs || len(services) == 0 {
+		hint += "; the token may also lack service:read on it"
+	}
+	return nil, fmt.Errorf("%s is not registered at %s: %s", what, a.o.Address, hint)
+}
+
+// explain makes one line of a failed question: what happened, to what, and
+// what to do.
+func (a *Agent) explain(err error, what string) error {
+	var status api.StatusError
+	if errors.As(err, &status) {
+		return a.explainStatus(status, what)
+	}
+	var (
+		syntax *json.SyntaxError
+		typ    *json.UnmarshalTypeError
+		asked  *url.Error
+	)
+	switch {
+	case errors.As(err, &syntax), errors.As(err, &typ):
+		return a.rubbish(what, err)
+	case errors.As(err, &asked):
+		// Without the URL, which says less than what is said here.
+		err = asked.Err
+	}
+	return fmt.Errorf("asking %s about %s: %w: check that the agent runs and that -http-addr names it", a.o.Address, what, err)
+}
+
+func (a *Agent) explainStatus(s api.StatusError, what string) error {
+	switch s.Code {
+	case http.StatusNotFound:
+		return fmt.Errorf("%s is %w at %s: check the ID, or list what is registered with: consul services list, or GET /v1/agent/services", what, errUnknown, a.o.Address)
+	case http.StatusForbidden:
+		return fmt.Errorf("%s refuses to say anything about %s: %s", a.o.Address, what, a.missingPermission(s.Body))
+	case http.StatusTooManyRequests:
+		return fmt.Errorf("%s has no time for the question about %s (429): raise its limits if this lasts", a.o.Address, what)
+	}
+	return fmt.Errorf("%s answered the question about %s with status %d: %s", a.o.Address, what, s.Code, said(s.Body))
+}
+
+// lacking is how agents since Consul 1.12 name a permission.
+var lacking = regexp.MustCompile(`lacks permission '([a-z:]+)' on "([^"]+)"`)
+
+func (a *Agent) missingPermission(body string) string {
+	if strings.Contains(body, "ACL not found") {
+		return "Consul does not know the token: give one that exists with -token, -token-file or CONSUL_HTTP_TOKEN"
+	}
+	if m := lacking.FindStringSubmatch(body); m != nil {
+		return fmt.Sprintf("the token lacks %s on %s: add it to the token's policy", m[1], quoted(m[2]))
+	}
+	if a.o.Managed {
+		return "the token lacks service:write on the service behind the proxy: the agent hands the right token over in CONNECT_PROXY_TOKEN"
+	}
+	return "the token lacks service:read on the proxy's service name: add it to the token's policy"
+}
+
+// secret is what tokens look like, and IDs that nobody misses.
+var secret = regexp.MustCompile(`[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`)
+
+// said is the beginning of a body that came with an error.
+func said(body string) string {
+	if s := excerpt(secret.ReplaceAllString(body, "…")); s != "" {
+		return s
+	}
+	return "no reason given"
+}

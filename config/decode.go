@@ -1,0 +1,203 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// kindProxy is a connect-proxy's kind in an agent's answers.
+const kindProxy = "connect-proxy"
+
+// managedAnswer is what GET /v1/agent/connect/proxy/:id says.
+type managedAnswer struct {
+	ProxyServiceID, TargetServiceID, TargetServiceName string
+
+	Config    object
+	Upstreams []object
+}
+
+// serviceAnswer is what GET /v1/agent/service/:id says.
+type serviceAnswer struct {
+	Kind, ID, Service              string
+	Address, SocketPath            string
+	Port                           int
+	Namespace, Partition, PeerName string
+
+	Proxy struct {
+		DestinationServiceName, DestinationServiceID string
+		LocalServiceAddress, LocalServiceSocketPath  string
+		LocalServicePort                             int
+
+		Mode        string
+		MeshGateway struct{ Mode string }
+		Expose      struct {
+			Checks bool
+			Paths  []json.RawMessage
+		}
+		EnvoyExtensions []struct {
+			Name     string
+			Required bool
+		}
+
+		Config    object
+		Upstreams []object
+	}
+}
+
+// registration collects what one answer comes to.
+type registration struct {
+	cfg      Config
+	mistakes []Mistake
+	// unusable is an answer about something else than a proxy, of which
+	// nothing more can be said.
+	unusable bool
+
+	// service and opaque begin the names of the settings of the service's
+	// definition and of its opaque configuration. upstreams are the names of
+	// cfg.Upstreams, which are not always all that the agent has.
+	service, opaque string
+	upstreams       []string
+}
+
+// decode turns an answer into a configuration without defaults. The answer has
+// the shape of its endpoint: fetch saw to that.
+func (ans answer) decode(managed bool) *registration {
+	r := &registration{cfg: Config{Mode: Registered, ProxyID: ans.id}}
+	if managed {
+		r.cfg.Mode = Managed
+	}
+	if ans.managed {
+		m, _ := unmarshal[managedAnswer](ans.body)
+		r.managed(m)
+		return r
+	}
+	s, _ := unmarshal[serviceAnswer](ans.body)
+	r.registered(s, ans.id)
+	return r
+}
+
+func unmarshal[T any](body string) (t T, err error) {
+	d := json.NewDecoder(strings.NewReader(body))
+	d.UseNumber()
+	err = d.Decode(&t)
+	return t, err
+}
+
+func (r *registration) managed(m managedAnswer) {
+	r.opaque, r.service = "connect.proxy.config.", "connect.proxy."
+	r.cfg.ProxyID = either(m.ProxyServiceID, r.cfg.ProxyID)
+	r.cfg.Service, r.cfg.ServiceID = m.TargetServiceName, m.TargetServiceID
+	r.public(m.Config)
+	if len(m.Upstreams) > 0 {
+		r.allUpstreams(r.service, m.Upstreams, "")
+		return
+	}
+	// Consul 1.2 has them among the opaque settings.
+	var objects []object
+	if list, ok := fold(m.Config)["upstreams"].([]any); ok {
+		for _, item := range list {
+			o, err := value{raw: item, agent: true}.block()
+			if err != nil {
+				r.wrong(r.opaque+"upstreams", value{raw: item}.String(), err.Error())
+				continue
+			}
+			objects = append(objects, o)
+		}
+	}
+	r.allUpstreams(r.opaque, objects, "")
+}
+
+func (r *registration) registered(s serviceAnswer, id string) {
+	r.opaque, r.service = "proxy.config.", "proxy."
+	if s.Kind != kindProxy {
+		r.unusable = true
+		r.wrong("kind", quoted(either(s.Kind, "service")), fmt.Sprintf(
+			"%s is not a %s: give the ID of one with -proxy-id, or with -sidecar-for the ID of the service that it is for", quoted(id), kindProxy))
+		return
+	}
+	p := s.Proxy
+	r.cfg.ProxyID = either(s.ID, r.cfg.ProxyID)
+	r.cfg.Service, r.cfg.ServiceID = p.DestinationServiceName, p.DestinationServiceID
+	r.cfg.Namespace, r.cfg.Partition = s.Namespace, s.Partition
+	r.public(p.Config)
+	r.cfg.Public.advertised(s)
+	r.local(s)
+	for _, e := range p.EnvoyExtensions {
+		if e.Required {
+			r.wrong(r.service+"envoy_extensions", quoted(e.Name), "a required extension of Envoy, which this proxy is not: make it optional or remove it")
+			continue
+		}
+		r.warn("Envoy extension %s is ignored", quoted(e.Name))
+	}
+	if p.Expose.Checks || len(p.Expose.Paths) > 0 {
+		r.warn("expose is ignored: a TCP proxy opens no HTTP paths, so checks must reach the application itself")
+	}
+	if p.Mode == "transparent" {
+		r.warn("mode transparent is ignored: the application reaches its upstreams by their local addresses only")
+	}
+	r.allUpstreams(r.service, p.Upstreams, p.MeshGateway.Mode)
+}
+
+// advertised fills in where other proxies look for this one, as far as the
+// opaque settings did not say where to listen. A host name is how others reach
+// this machine, through an address that may be none of its own: with a name,
+// the proxy listens on every address.
+func (p *Public) advertised(s serviceAnswer) {
+	switch {
+	case p.Bind.Path != "":
+	case p.Bind.Host == "" && p.Bind.Port == 0 && s.SocketPath != "":
+		p.Bind.Path = s.SocketPath
+	default:
+		if p.Bind.Host == "" && (literal(s.Address).IsValid() || loopback(s.Address)) {
+			p.Bind.Host = s.Address
+		}
+		p.Bind.Port = either(p.Bind.Port, s.Port)
+	}
+}
+
+// local says where the application is. The registration's own fields win over
+// an opaque local_service_address, which agents derive from them.
+func (r *registration) local(s serviceAnswer) {
+	switch p := s.Proxy; {
+	case p.LocalServiceSocketPath != "":
+		r.cfg.Public.Local = Address{Path: p.LocalServiceSocketPath}
+	case p.LocalServicePort != 0:
+		host, _ := value{raw: p.LocalServiceAddress}.host()
+		r.cfg.Public.Local = Address{Host: host, Port: p.LocalServicePort}
+	case r.cfg.Public.Local == Address{}:
+		r.warn("service %s has no port: connections from other services are refused, its upstreams work", quoted(s.Proxy.DestinationServiceName))
+	}
+}
+
+// public reads the opaque settings of a proxy.
+func (r *registration) public(config object) {
+	r.cfg.Public = &Public{}
+	apply(r, r.cfg.Public, publicKeys, r.opaque, config)
+	apply(r, &r.cfg, budgetKeys, r.opaque, config)
+	r.warnOfHTTP("", config)
+}
+
+// warnOfHTTP tells of settings of a proxy that reads what it carries. They are
+// no mistakes: such a service works here, as TCP.
+func (r *registration) warnOfHTTP(of string, config object) {
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		name := snake(key)
+		switch {
+		case name == "protocol" && config[key] != "" && config[key] != "tcp" && config[key] != nil:
+			r.warn("%sprotocol %s is treated as tcp: what passes is not looked into", of, value{raw: config[key]})
+		case strings.HasPrefix(name, "envoy_") && strings.HasSuffix(name, "_json"):
+			r.warn("%s%s is ignored: this proxy is not Envoy", of, name)
+		}
+	}
+}
+
+func (r *registration) wrong(field, text, problem string) {
+	r.mistakes = append(r.mistakes, Mistake{Field: field, Value: text, Problem: problem})
+}
+
+func (r *registration) warn(format string, args ...any) {
+	r.cfg.Warnings = append(r.cfg.Warnings, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// object is a part of an answer whose keys are not Consul's own choice, or are
+// spelt differently by its versions.
+type object map[string]any
+
+// apply reads the settings of an agent's object that the table knows. What it
+// does not know is meant for another kind of proxy.
+func apply[T any](r *registration, t *T, table keys[T], field string, given object) {
+	folded := fold(given)
+	for _, name := range slices.Sorted(maps.Keys(folded)) {
+		s, known := table[name]
+		v := value{raw: folded[name], agent: true}
+		if !known || v.unset() {
+			continue
+		}
+		if s.block != nil {
+			nested, err := v.block()
+			if err != nil {
+				r.wrong(field+name, v.String(), err.Error())
+				continue
+			}
+			apply(r, t, s.block, field+name+".", nested)
+			continue
+		}
+		if err := s.set(t, v); err != nil {
+			r.wrong(field+name, v.String(), err.Error())
+		}
+	}
+}
+
+// fold brings the keys of an object to snake_case. Where two spellings of one
+// key meet, the one in snake_case wins: the other was merged in by the agent
+// from central configuration.
+func fold(o object) object {
+	folded := make(object, len(o))
+	for _, key := range slices.Sorted(maps.Keys(o)) { // capitals come first
+		folded[snake(key)] = o[key]
+	}
+	return folded
+}
+
+// snake turns ConnectTimeoutMs into connect_timeout_ms.
+func snake(key string) string {
+	runes := []rune(key)
+	var b strings.Builder
+	for i, c := range runes {
+		if unicode.IsUpper(c) && i > 0 && runes[i-1] != '_' {
+			endsAcronym := i+1 < len(runes) && unicode.IsLower(runes[i+1])
+			if !unicode.IsUpper(runes[i-1]) || endsAcronym {
+				b.WriteByte('_')
+			}
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
+}
