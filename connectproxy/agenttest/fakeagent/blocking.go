@@ -128,13 +128,13 @@ func (a *Agent) write(w http.ResponseWriter, now answer) {
 		h.Set("X-Consul-Default-Acl-Policy", a.policy)
 		a.mu.Unlock()
 	}
+	a.setHeaders(h, now)
 	if now.status != 0 {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(now.status)
 		_, _ = w.Write([]byte(now.text))
 		return
 	}
-	a.setHeaders(h, now)
 	if now.body == nil {
 		return
 	}

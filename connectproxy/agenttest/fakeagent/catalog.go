@@ -82,7 +82,11 @@ func (a *Agent) healthAnswer(r *http.Request, _ question) answer {
 func (a *Agent) queryAnswer(r *http.Request, _ question) answer {
 	q, known := a.queries[r.PathValue("name")]
 	if !known {
-		return answer{status: http.StatusNotFound, text: "Query not found"}
+		unknown := answer{status: http.StatusNotFound, text: "Query not found"}
+		if !a.managed {
+			unknown.index, unknown.headers.meta = 1, true
+		}
+		return unknown
 	}
 	nodes := []map[string]any{}
 	for _, i := range q.Instances {

@@ -62,7 +62,7 @@ func (a *Agent) deregisterAnswer(r *http.Request, _ question) answer {
 	id := r.PathValue("id")
 	if _, known := a.services[id]; !known {
 		if a.managed {
-			return answer{status: http.StatusInternalServerError, text: fmt.Sprintf("Unknown service %q", id)}
+			return answer{}
 		}
 		return answer{status: http.StatusNotFound, text: fmt.Sprintf("Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)}
 	}
@@ -75,7 +75,7 @@ func (a *Agent) checkAnswer(r *http.Request, _ question) answer {
 	id := r.PathValue("id")
 	if _, known := a.checks[id]; !known {
 		if a.managed {
-			return answer{status: http.StatusInternalServerError, text: fmt.Sprintf("Unknown check %q", id)}
+			return answer{status: http.StatusInternalServerError, text: fmt.Sprintf("CheckID %q does not have associated TTL", id)}
 		}
 		return answer{status: http.StatusNotFound, text: fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id)}
 	}

@@ -56,5 +56,7 @@ func (a *Agent) other(w http.ResponseWriter, r *http.Request) {
 		a.write(w, answer{body: body, index: index, headers: headers{meta: true}})
 		return
 	}
-	http.Error(w, "Invalid URL path: not a recognized HTTP API endpoint", http.StatusNotFound)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = w.Write([]byte("Invalid URL path: not a recognized HTTP API endpoint"))
 }
