@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -63,8 +64,9 @@ func validHost(s string) bool {
 	if literal(s).IsValid() {
 		return true
 	}
-	if s == "" || len(s) > 253 {
-		return false
+	_, last, _ := cutLast("."+s, ".")
+	if _, err := strconv.Atoi(last); s == "" || len(s) > 253 || err == nil {
+		return false // a last label of digits makes it an address that is none
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._", r))

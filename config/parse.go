@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	hcljson "github.com/hashicorp/hcl/v2/json"
-	"github.com/zclconf/go-cty/cty"
 )
 
 // The parsers recurse, and a Go program that runs out of stack cannot be saved:
@@ -83,7 +81,22 @@ func (d *decoder) parse() hcl.Body {
 	if diags.HasErrors() || f == nil {
 		return nil
 	}
+	if body, ok := f.Body.(*hclsyntax.Body); ok {
+		d.dropLabels(body)
+	}
 	return f.Body
+}
+
+// dropLabels complains of upstream "db" {} itself: the HCL library would leave
+// out the whole block, and the mistakes in it.
+func (d *decoder) dropLabels(body *hclsyntax.Body) {
+	for _, b := range body.Blocks {
+		if len(b.Labels) > 0 {
+			d.wrong("", b.LabelRanges[0], d.text(b.LabelRanges[0]), fmt.Sprintf("a label, which no %s block has: remove it", b.Type))
+			b.Labels, b.LabelRanges = nil, nil
+		}
+		d.dropLabels(b.Body)
+	}
 }
 
 // tooDeep gives the line in which too many brackets are open, or 0.
@@ -201,34 +214,6 @@ func (d *decoder) attribute(field string, attr *hcl.Attribute, set func(value) e
 	}
 }
 
-// plain turns a value of HCL's into one of JSON's types.
-func plain(v cty.Value) any {
-	if v.IsNull() || !v.IsKnown() {
-		return nil
-	}
-	switch t := v.Type(); {
-	case t == cty.String:
-		return v.AsString()
-	case t == cty.Bool:
-		return v.True()
-	case t == cty.Number:
-		return json.Number(v.AsBigFloat().Text('g', -1))
-	case t.IsTupleType(), t.IsListType(), t.IsSetType():
-		list := []any{}
-		for _, item := range v.AsValueSlice() {
-			list = append(list, plain(item))
-		}
-		return list
-	case t.IsObjectType(), t.IsMapType():
-		block := map[string]any{}
-		for name, item := range v.AsValueMap() {
-			block[name] = plain(item)
-		}
-		return block
-	}
-	return nil
-}
-
 // validate adds the mistakes of Validate, each where its setting stands or, if
 // it is missing, where its block begins. A setting that did not even decode has
 // been complained of already.
@@ -296,5 +281,5 @@ func (d *decoder) sorted() []Mistake {
 	for i, f := range d.found {
 		mistakes[i] = f.Mistake
 	}
-	return mistakes
+	return slices.Compact(mistakes)
 }

@@ -54,7 +54,7 @@ func (v *checks) missing(field, problem string) {
 
 func (v *checks) notNegative(field string, d time.Duration) {
 	if d < 0 {
-		v.wrong(field, d.String(), "negative: give a duration of 0 or more")
+		v.wrong(field, d.String(), errNegative.Error())
 	}
 }
 

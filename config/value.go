@@ -27,6 +27,7 @@ var (
 	errRange    = errors.New("out of range")
 	errMillis   = errors.New("not a number of milliseconds, such as 5000")
 	errDuration = errors.New(`not a duration: give a number with its unit, such as "30s"`)
+	errNegative = errors.New("negative: give a duration of 0 or more")
 	errMode     = errors.New(`not the permissions of a socket: give them in octal and quoted, such as "0600"`)
 	errTLS      = errors.New(`not a TLS version: "TLSv1_2" or "TLSv1_3"`)
 	errTexts    = errors.New(`not a list of texts, such as ["http/1.1"]`)
@@ -89,24 +90,29 @@ func (v value) milliseconds() (time.Duration, error) {
 		return 0, errMillis
 	case err != nil:
 		return 0, err
-	case n > math.MaxInt64/int64(time.Millisecond), n < math.MinInt64/int64(time.Millisecond):
+	case n < 0:
+		return 0, errNegative
+	case n > math.MaxInt64/int64(time.Millisecond):
 		return 0, errRange
 	}
 	return time.Duration(n) * time.Millisecond, nil
 }
 
 func (v value) duration() (time.Duration, error) {
+	var d time.Duration
+	n, err := v.whole()
 	if s, ok := v.raw.(string); ok {
-		d, err := time.ParseDuration(strings.TrimSpace(s))
-		if err != nil {
-			return 0, errDuration
-		}
-		return d, nil
+		d, err = time.ParseDuration(strings.TrimSpace(s))
+	} else if d = time.Duration(n); d != 0 && !v.agent {
+		return 0, errDuration
 	}
-	if n, err := v.whole(); err == nil && (v.agent || n == 0) {
-		return time.Duration(n), nil
+	switch {
+	case err != nil:
+		return 0, errDuration
+	case d < 0:
+		return 0, errNegative
 	}
-	return 0, errDuration
+	return d, nil
 }
 
 func (v value) fileMode() (os.FileMode, error) {

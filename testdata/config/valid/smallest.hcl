@@ -1,0 +1,6 @@
+service_name = "batch"
+
+upstream {
+  destination_name = "db"
+  local_bind_port  = 9191
+}
