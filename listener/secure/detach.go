@@ -16,17 +16,30 @@ type Detached struct {
 	Unread []byte
 }
 
+// Transport is the connection below TLS.
+func (c *Conn) Transport() net.Conn { return c.wire.Conn }
+
+// Detachable reports whether Detach will succeed. It does not with TLS 1.2, a
+// configuration that was not prepared, or a client random that another
+// handshake was using.
+func (c *Conn) Detachable() bool {
+	w := c.wire
+	if w.clientSecret == nil || w.serverSecret == nil {
+		return false
+	}
+	state := c.ConnectionState()
+	return state.Version == tls.VersionTLS13 && suiteByID(state.CipherSuite) != nil
+}
+
 // Detach takes the connection out of crypto/tls. It must come before the first
 // Read or Write, and c must not be used afterwards. It reports false, and c
-// stays as it was, where that cannot be done: with TLS 1.2, a configuration
-// that was not prepared, or a client random in use by another handshake.
+// stays as it was, unless c is Detachable.
 func (c *Conn) Detach() (Detached, bool) {
 	w := c.wire
-	state := c.ConnectionState()
-	s := suiteByID(state.CipherSuite)
-	if state.Version != tls.VersionTLS13 || s == nil || w.clientSecret == nil || w.serverSecret == nil {
+	if !c.Detachable() {
 		return Detached{}, false
 	}
+	s := suiteByID(c.ConnectionState().CipherSuite)
 	fromClient := newDirection(s, w.clientSecret, false)
 	fromServer := newDirection(s, w.serverSecret, true)
 	r := &Records{in: fromClient, out: fromServer}

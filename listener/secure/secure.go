@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -72,6 +73,17 @@ func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
 	}
 	w.finish()
 	return &Conn{Conn: tc, wire: w}, nil
+}
+
+// Read is crypto/tls's, but for a transport that ends without a close_notify:
+// crypto/tls lets that pass for an end at a record's boundary, while to a relay
+// it is a stream cut short, ErrTruncated.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF && c.wire.ended {
+		err = ErrTruncated
+	}
+	return n, err
 }
 
 // Abort ends the connection at once, with a TCP reset where the transport has

@@ -385,22 +385,25 @@ func TestHandshakesThatShareAClientRandomGetNoSecrets(t *testing.T) {
 
 func TestAHandshakeEndsWithItsContext(t *testing.T) {
 	server, _ := configs(t)
-	for name, start := range map[string]func() (context.Context, context.CancelFunc){
-		"deadline": func() (context.Context, context.CancelFunc) {
+	for name, c := range map[string]struct {
+		start func() (context.Context, context.CancelFunc)
+		want  error
+	}{
+		"deadline": {func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(context.Background(), 20*time.Millisecond)
-		},
-		"cancel": func() (context.Context, context.CancelFunc) {
+		}, context.DeadlineExceeded},
+		"cancel": {func() (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(20*time.Millisecond, cancel)
 			return ctx, cancel
-		},
+		}, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := start()
+			ctx, cancel := c.start()
 			defer cancel()
 			_, b := tcpPair(t)
-			if _, err := Server(ctx, b, server); !errors.Is(err, ctx.Err()) || err == nil {
-				t.Fatalf("%v, want %v", err, ctx.Err())
+			if _, err := Server(ctx, b, server); !errors.Is(err, c.want) {
+				t.Fatalf("%v, want %v", err, c.want)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package secure
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"io"
 	"net"
 	"sync"
 )
@@ -44,6 +45,7 @@ type wire struct {
 	r, n    int     // unread bytes are (*buf)[r:n]
 	left    int     // bytes of the current record not handed out yet
 	written []byte  // encrypted records written during the handshake
+	ended   bool    // the socket has come to its end
 	fed     []byte  // what a feeder hands in once Conn has been taken away
 }
 
@@ -68,7 +70,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		return w.readFed(p)
 	}
 	if w.n == w.r && !w.shaking {
-		return w.Conn.Read(p)
+		n, err := w.Conn.Read(p)
+		w.ended = err == io.EOF
+		return n, err
 	}
 	if w.left == 0 && w.shaking {
 		if err := w.nextRecord(); err != nil {

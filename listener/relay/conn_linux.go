@@ -1,0 +1,288 @@
+package relay
+
+import (
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connect-proxy/listener/secure"
+)
+
+// conn is a connection that a loop serves: sides[0] is the client, sides[1] the
+// upstream, and flows[i] goes from sides[i] to the other.
+type conn struct {
+	loop    *loop
+	slot    int
+	options Options
+	done    func(Result)
+
+	sides [2]side
+	flows [2]flow
+
+	started, moved time.Time // kept only while the connection is timed
+	half           bool      // one direction has ended
+	queued         bool      // is in loop.ready
+	ended          bool
+
+	// broken is the side that takes no more, while what it had sent before is
+	// still delivered; valid if cause is set.
+	broken End
+	cause  error
+}
+
+// side is one socket. readable and writable are what the kernel is believed to
+// say until a system call says otherwise.
+type side struct {
+	fd                 int
+	tls                *secure.Records // nil: plain
+	readable, writable bool
+	hungUp             bool   // the peer's FIN has come: the end is to be read
+	untouched          bool   // partial holds bytes that were read before the loop took over
+	partial            []byte // the beginning of a record whose rest is to come
+}
+
+// flow is one direction.
+type flow struct {
+	pending []byte // made but not yet taken by the receiver
+	hold    []byte // the buffer that pending lies in
+	batch   int    // bytes to read at a time
+	ended   bool   // the sender has ended it
+	told    bool   // the receiver is being told
+	passed  bool   // the receiver has been told
+	count   int64  // application bytes handed to the receiver's kernel
+	// owed is how many of the pending bytes' application bytes are not in count
+	// yet: they are counted when the last of them is taken.
+	owed int64
+}
+
+// note keeps what the kernel reported.
+func (c *conn) note(i int, bits uint32) {
+	s := &c.sides[i]
+	if bits&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.readable = true
+	}
+	if bits&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.writable = true
+	}
+	if bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.hungUp = true
+	}
+}
+
+func (c *conn) due(now time.Time) (time.Duration, End) {
+	return c.options.due(now.Sub(c.started), c.moved.Sub(c.started), c.half)
+}
+
+// sideError is a side that broke off, and whether writing to it found that.
+type sideError struct {
+	side    int
+	writing bool
+	err     error
+}
+
+func (e *sideError) Error() string { return e.err.Error() }
+
+var ends = [2]End{ClientReset, UpstreamReset}
+
+// serve moves what can be moved, both ways.
+func (l *loop) serve(c *conn) {
+	for i := range c.flows {
+		if c.ended {
+			return
+		}
+		if err := l.pump(c, i); err != nil {
+			l.failed(c, err)
+		}
+	}
+	if !c.ended && c.flows[0].passed && c.flows[1].passed && c.cause == nil {
+		l.end(c, Clean, nil)
+	}
+}
+
+// failed ends a connection of which a side broke off. If it was writing that
+// found it, the side may have sent something before: its answer to a request
+// that it would not read to the end, say. That is delivered first.
+func (l *loop) failed(c *conn, e *sideError) {
+	if e.writing && c.cause == nil {
+		c.broken, c.cause = ends[e.side], e.err
+		f := &c.flows[1-e.side]
+		l.release(f)
+		f.ended, f.told, f.passed = true, true, true
+		c.sides[e.side].readable = true
+		l.halfClosed(c)
+		l.again(c)
+		return
+	}
+	if c.cause != nil {
+		l.end(c, c.broken, c.cause)
+		return
+	}
+	l.end(c, ends[e.side], e.err)
+}
+
+// pump moves bytes from sides[i] to the other until there is nothing to read,
+// no room to write, or it is the others' turn.
+func (l *loop) pump(c *conn, i int) *sideError {
+	f, src := &c.flows[i], &c.sides[i]
+	for left := turn; ; {
+		if blocked, err := l.flush(c, i); blocked || err != nil {
+			return err
+		}
+		if f.ended {
+			return l.passEnd(c, i)
+		}
+		if !src.readable && !src.untouched {
+			return nil
+		}
+		if left <= 0 {
+			l.again(c)
+			return nil
+		}
+		n, err := l.move(c, i)
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+}
+
+// move reads once from sides[i] and offers what came to the other side.
+func (l *loop) move(c *conn, i int) (int, *sideError) {
+	f, src := &c.flows[i], &c.sides[i]
+	have := copy(l.in, src.partial)
+	n, eof, err := l.read(f, src, have)
+	src.untouched = false
+	if err != nil {
+		return 0, &sideError{side: i, err: err}
+	}
+	content := l.in[:have+n]
+	if src.tls != nil {
+		if content, err = l.open(c, i, content); err == io.EOF {
+			l.ended(c, f)
+		} else if err == nil && eof {
+			err = secure.ErrTruncated
+		}
+	} else if eof {
+		l.ended(c, f)
+	}
+	if len(l.timed) > 0 && len(content) > 0 {
+		c.moved = l.now
+	}
+	if len(content) > 0 {
+		if err := l.offer(c, i, content); err != nil {
+			return n, err
+		}
+	}
+	if err != nil && err != io.EOF {
+		return n, &sideError{side: i, err: err}
+	}
+	if f.ended && c.cause != nil {
+		// What looks like an end is what is left of the break.
+		return n, &sideError{side: i, err: c.cause}
+	}
+	return n, nil
+}
+
+// open opens the records that have come from sides[i] and keeps the beginning
+// of the next.
+func (l *loop) open(c *conn, i int, sealed []byte) ([]byte, error) {
+	src := &c.sides[i]
+	content, used, err := src.tls.Open(l.out[:0], sealed)
+	l.keep(src, sealed[used:])
+	if back := &c.flows[1-i]; src.tls.Owes() && !back.told {
+		// A key update goes out by itself: the other direction may be silent.
+		var room [secure.Overhead * 4]byte
+		if werr := l.send(c, 1-i, src.tls.Seal(room[:0], nil)); werr != nil && err == nil {
+			err = werr.err
+		}
+	}
+	return content, err
+}
+
+// ended marks the end that f's sender gave it.
+func (l *loop) ended(c *conn, f *flow) {
+	f.ended = true
+	l.halfClosed(c)
+}
+
+// halfClosed starts the clock of a connection with one direction left.
+func (l *loop) halfClosed(c *conn) {
+	if c.half = true; c.options.HalfCloseTimeout > 0 {
+		l.now = time.Now()
+		c.moved = l.now
+		l.clock(c)
+	}
+}
+
+// offer hands content to the receiver of flows[i], sealed if it speaks TLS.
+func (l *loop) offer(c *conn, i int, content []byte) *sideError {
+	f, dst := &c.flows[i], &c.sides[1-i]
+	f.owed = int64(len(content))
+	if dst.tls != nil {
+		room := l.out
+		if c.sides[i].tls != nil {
+			room = l.second() // content lies in l.out
+		}
+		content = dst.tls.Seal(room[:0], content)
+	}
+	return l.send(c, i, content)
+}
+
+// passEnd tells the receiver of flows[i] that there is no more.
+func (l *loop) passEnd(c *conn, i int) *sideError {
+	f, dst := &c.flows[i], &c.sides[1-i]
+	if f.passed {
+		return nil
+	}
+	if !f.told {
+		f.told = true
+		if dst.tls != nil {
+			var room [secure.Overhead * 2]byte
+			if err := l.send(c, i, dst.tls.CloseNotify(room[:0])); err != nil {
+				return err
+			}
+		}
+	}
+	if len(f.pending) > 0 {
+		return nil
+	}
+	f.passed = true
+	if dst.tls == nil {
+		if err := unix.Shutdown(dst.fd, unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
+			return &sideError{side: 1 - i, writing: true, err: err}
+		}
+	}
+	return nil
+}
+
+// again gives c another turn after the others'.
+func (l *loop) again(c *conn) {
+	if !c.queued {
+		c.queued = true
+		l.ready = append(l.ready, c)
+	}
+}
+
+// end closes the connection: with resets, so that nobody takes what came for
+// everything, unless both directions were ended by their senders.
+func (l *loop) end(c *conn, end End, err error) {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	delete(l.timed, c)
+	l.mu.Lock()
+	l.slots[c.slot] = nil
+	l.free = append(l.free, c.slot)
+	l.mu.Unlock()
+	for i := range c.sides {
+		if end != Clean {
+			_ = unix.SetsockoptLinger(c.sides[i].fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		unix.Close(c.sides[i].fd)
+		l.keep(&c.sides[i], nil)
+		l.release(&c.flows[i])
+	}
+	go c.done(Result{ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err})
+}

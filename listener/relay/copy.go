@@ -1,0 +1,199 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const copyBufLen = 32 << 10
+
+var copyBufs = sync.Pool{New: func() any { b := make([]byte, copyBufLen); return &b }}
+
+// copier relays with two goroutines.
+type copier struct {
+	client, upstream net.Conn
+	options          Options
+	started          time.Time
+
+	toUpstream, toClient atomic.Int64
+	moved                atomic.Int64 // when bytes last moved, since started
+	half                 atomic.Bool  // one direction has ended
+
+	mu    sync.Mutex
+	ended bool // end and err are set
+	end   End
+	err   error
+	timer *time.Timer // nil while nothing is timed
+}
+
+func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *Relay {
+	c := &copier{client: client, upstream: upstream, options: o, started: time.Now()}
+	e.mu.Lock()
+	e.copying[c] = struct{}{}
+	if e.closed {
+		c.stop(Closed)
+	}
+	e.mu.Unlock()
+	if o.timed() {
+		c.mu.Lock()
+		c.arm()
+		c.mu.Unlock()
+	}
+	go func() {
+		r := c.run()
+		e.mu.Lock()
+		delete(e.copying, c)
+		e.mu.Unlock()
+		done(r)
+	}()
+	return &Relay{close: func() { c.stop(Closed) }}
+}
+
+// run returns when both directions have ended.
+func (c *copier) run() Result {
+	var up sync.WaitGroup
+	up.Go(func() { c.oneWay(c.upstream, c.client, &c.toUpstream, UpstreamReset, ClientReset) })
+	c.oneWay(c.client, c.upstream, &c.toClient, ClientReset, UpstreamReset)
+	up.Wait()
+	c.stop(Clean)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Result{ToUpstream: c.toUpstream.Load(), ToClient: c.toClient.Load(), End: c.end, Err: c.err}
+}
+
+// oneWay copies from src to dst and passes the end of src on.
+func (c *copier) oneWay(dst, src net.Conn, count *atomic.Int64, dstEnd, srcEnd End) {
+	buf := copyBufs.Get().(*[]byte)
+	defer copyBufs.Put(buf)
+	for {
+		n, err := src.Read(*buf)
+		if n > 0 {
+			m, werr := dst.Write((*buf)[:n])
+			count.Add(int64(m))
+			c.moved.Store(int64(time.Since(c.started)))
+			if werr != nil {
+				// What dst sent before it broke off is still on its way: the
+				// other direction ends by itself, in the reset.
+				c.broken(dstEnd, werr)
+				return
+			}
+		}
+		if err == io.EOF {
+			c.ending()
+			if w, ok := dst.(Conn); ok {
+				_ = w.CloseWrite()
+			}
+			return
+		}
+		if err != nil {
+			c.fail(srcEnd, err)
+			return
+		}
+	}
+}
+
+// broken notes that a side takes no more, and leaves the other direction some
+// time to deliver what that side had still sent.
+func (c *copier) broken(end End, err error) {
+	c.mu.Lock()
+	if !c.ended && c.err == nil {
+		c.end, c.err = end, err
+	}
+	c.mu.Unlock()
+	c.ending()
+	side := c.upstream
+	if end == ClientReset {
+		side = c.client
+	}
+	_ = side.SetReadDeadline(time.Now().Add(time.Second))
+}
+
+// ending starts the clock of a half-closed connection.
+func (c *copier) ending() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved.Store(int64(time.Since(c.started)))
+	if c.half.Swap(true); c.options.HalfCloseTimeout > 0 && !c.ended {
+		c.arm()
+	}
+}
+
+func (c *copier) fail(end End, err error) {
+	c.mu.Lock()
+	if !c.ended && c.err == nil && !errors.Is(err, net.ErrClosed) {
+		c.end, c.err = end, err
+	}
+	c.mu.Unlock()
+	c.stop(end)
+}
+
+// stop ends the connection, unless it has ended: cleanly, or with resets.
+func (c *copier) stop(end End) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
+	if c.err == nil {
+		c.end = end
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if c.end == Clean {
+		_ = c.client.Close()
+		_ = c.upstream.Close()
+		return
+	}
+	abort(c.client)
+	abort(c.upstream)
+}
+
+// arm sets the timer for the next moment at which something may be due. mu is
+// held.
+func (c *copier) arm() {
+	wait, _ := c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
+	if wait <= 0 {
+		wait = time.Millisecond
+	}
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, c.tick)
+		return
+	}
+	c.timer.Reset(wait)
+}
+
+func (c *copier) tick() {
+	wait, end := c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
+	if wait <= 0 {
+		c.stop(end)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.timer.Reset(wait)
+	}
+}
+
+// due is how long from now until the first of o's limits is reached, and which
+// that is; age and moved are times since the start of the connection.
+func (o Options) due(age, moved time.Duration, half bool) (time.Duration, End) {
+	wait, end := time.Duration(1<<63-1), Clean
+	try := func(limit, since time.Duration, e End) {
+		if limit > 0 && limit-since < wait {
+			wait, end = limit-since, e
+		}
+	}
+	try(o.MaxLifetime, age, Lifetime)
+	try(o.IdleTimeout, age-moved, Idle)
+	if half {
+		try(o.HalfCloseTimeout, age-moved, HalfClose)
+	}
+	return wait, end
+}

@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"golang.org/x/sys/unix"
+
+	"connect-proxy/listener/secure"
+)
+
+// classes are the sizes of the buffers that a loop keeps for what a connection
+// has to hold between events: a record's beginning, or what its receiver does
+// not take. A receiver that reads nothing so holds little, since a short write
+// also shrinks what is read next.
+var classes = [...]int{512, 17 << 10, 68 << 10, secure.Sealed(maxBatch)}
+
+// maxFree is how many buffers of a class are kept for reuse.
+const maxFree = 8
+
+// buffer gives an empty buffer with room for n bytes.
+func (l *loop) buffer(n int) []byte {
+	for i, size := range classes {
+		if n > size {
+			continue
+		}
+		if k := len(l.spare[i]); k > 0 {
+			b := l.spare[i][k-1]
+			l.spare[i] = l.spare[i][:k-1]
+			return b
+		}
+		return make([]byte, 0, size)
+	}
+	return make([]byte, 0, n)
+}
+
+// giveBack takes a buffer of buffer's for reuse.
+func (l *loop) giveBack(b []byte) {
+	for i, size := range classes {
+		if cap(b) == size && len(l.spare[i]) < maxFree {
+			l.spare[i] = append(l.spare[i], b[:0])
+			return
+		}
+	}
+}
+
+// second is the room for sealing what was opened into l.out.
+func (l *loop) second() []byte {
+	if l.extra == nil {
+		l.extra = make([]byte, 0, secure.Sealed(maxBatch))
+	}
+	return l.extra
+}
+
+// keep makes rest, the beginning of a record, s's partial.
+func (l *loop) keep(s *side, rest []byte) {
+	if cap(s.partial) < len(rest) || len(rest) == 0 {
+		if s.partial != nil {
+			l.giveBack(s.partial)
+			s.partial = nil
+		}
+		if len(rest) == 0 {
+			return
+		}
+		s.partial = l.buffer(len(rest))
+	}
+	s.partial = append(s.partial[:0], rest...)
+}
+
+// release drops what f still holds.
+func (l *loop) release(f *flow) {
+	if f.hold != nil {
+		l.giveBack(f.hold)
+	}
+	f.pending, f.hold = nil, nil
+}
+
+// read reads from s behind the bytes that are in l.in already.
+func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
+	if !s.readable {
+		return 0, false, nil
+	}
+	if f.batch == 0 {
+		f.batch = minBatch
+	}
+	size := min(f.batch, maxBatch-have)
+	for {
+		n, err = unix.Read(s.fd, l.in[have:have+size])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			s.readable = false
+			return 0, false, nil
+		case err != nil:
+			return 0, false, err
+		case n == 0:
+			s.readable = false
+			return 0, true, nil
+		}
+		if n == size {
+			f.batch = min(2*f.batch, maxBatch)
+		} else if !s.hungUp {
+			// Short of what was asked for, the socket is empty, and an
+			// edge-triggered event will announce more (epoll(7), questions 9).
+			s.readable = false
+		}
+		return n, false, nil
+	}
+}
+
+// write offers p to s and returns how much it took.
+func write(s *side, p []byte) (int, error) {
+	for {
+		n, err := unix.Write(s.fd, p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			s.writable = false
+			return 0, nil
+		case err != nil:
+			return 0, err
+		}
+		if n < len(p) {
+			s.writable = false
+		}
+		return n, nil
+	}
+}
+
+// send writes p to the receiver of flows[i] and keeps what it does not take.
+func (l *loop) send(c *conn, i int, p []byte) *sideError {
+	f, dst := &c.flows[i], &c.sides[1-i]
+	if len(f.pending) == 0 && dst.writable {
+		n, err := write(dst, p)
+		if err != nil {
+			return &sideError{side: 1 - i, writing: true, err: err}
+		}
+		if n == len(p) {
+			f.count += f.owed
+			f.owed = 0
+			return nil
+		}
+		p = p[n:]
+		f.batch = max(minBatch, f.batch/2)
+	}
+	l.hold(f, p)
+	return nil
+}
+
+// hold adds p to what f has pending.
+func (l *loop) hold(f *flow, p []byte) {
+	if len(f.pending) == 0 {
+		f.hold = l.buffer(len(p))
+		f.pending = append(f.hold, p...)
+		return
+	}
+	f.pending = append(f.pending, p...)
+}
+
+// flush writes what is pending, and reports whether some still is.
+func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
+	f, dst := &c.flows[i], &c.sides[1-i]
+	if len(f.pending) == 0 {
+		return false, nil
+	}
+	if !dst.writable {
+		return true, nil
+	}
+	n, err := write(dst, f.pending)
+	if err != nil {
+		return false, &sideError{side: 1 - i, writing: true, err: err}
+	}
+	if n > 0 && len(l.timed) > 0 {
+		c.moved = l.now
+	}
+	if f.pending = f.pending[n:]; len(f.pending) > 0 {
+		return true, nil
+	}
+	l.release(f)
+	f.count += f.owed
+	f.owed = 0
+	return false, nil
+}

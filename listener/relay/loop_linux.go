@@ -1,0 +1,272 @@
+package relay
+
+import (
+	"encoding/binary"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connect-proxy/listener/secure"
+)
+
+const (
+	maxBatch = 256 << 10 // bytes read at a time at most
+	minBatch = 16 << 10
+	// turn is how much one connection may move before the others get theirs.
+	turn = 512 << 10
+)
+
+// loop serves connections with one goroutine over one epoll descriptor. All
+// fields of its connections belong to that goroutine once add has returned.
+type loop struct {
+	ep, wake int
+
+	mu       sync.Mutex
+	slots    []*conn  // by slot
+	gens     []uint32 // how often each slot has been used
+	free     []int    // unused slots
+	stopping []*conn  // asked to stop from outside
+	fresh    []*conn  // with bytes that no event will announce
+	closing  bool     // no more is added
+	gone     bool     // the descriptors are closed
+
+	// What follows is the goroutine's alone.
+	in, out []byte // what is read, and what is made of it
+	extra   []byte // see second
+	spare   [len(classes)][][]byte
+	ready   []*conn            // have more to do without waiting for an event
+	timed   map[*conn]struct{} // those with a limit that may be reached
+	now     time.Time          // of this round, kept only while something is timed
+	due     time.Time          // when tick must look again
+}
+
+// event is one readiness report, resolved to its connection.
+type event struct {
+	c    *conn
+	side int
+	bits uint32
+}
+
+func newLoop() (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(ep)
+		return nil, err
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &ev); err != nil {
+		unix.Close(ep)
+		unix.Close(wake)
+		return nil, err
+	}
+	return &loop{ep: ep, wake: wake, timed: make(map[*conn]struct{})}, nil
+}
+
+// add puts c into the loop, or reports that it takes no more. The descriptors
+// are watched edge-triggered, for everything at once, so that no system call is
+// spent on changing interests.
+func (l *loop) add(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return false
+	}
+	if n := len(l.free); n > 0 {
+		c.slot = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		c.slot = len(l.slots)
+		l.slots = append(l.slots, nil)
+		l.gens = append(l.gens, 0)
+	}
+	l.slots[c.slot] = c
+	l.gens[c.slot]++
+	for i := range c.sides {
+		ev := unix.EpollEvent{
+			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+			Fd:     int32(c.slot<<1 | i), Pad: int32(l.gens[c.slot]),
+		}
+		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, c.sides[i].fd, &ev); err != nil {
+			l.stopping = append(l.stopping, c)
+			l.poke()
+			return true
+		}
+	}
+	if c.options.timed() || c.sides[0].untouched || c.sides[1].untouched {
+		l.fresh = append(l.fresh, c)
+		l.poke()
+	}
+	return true
+}
+
+// poke wakes the goroutine. mu is held: the descriptor may be somebody else's
+// once the loop is gone.
+func (l *loop) poke() {
+	if l.gone {
+		return
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(l.wake, one[:])
+}
+
+// stop asks the goroutine to break c off.
+func (l *loop) stop(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping = append(l.stopping, c)
+	l.poke()
+}
+
+func (l *loop) quit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.poke()
+}
+
+// run is the loop. It has a thread to itself, so that waking up is one step
+// of the kernel's and not a search for work by Go's scheduler.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l.in = make([]byte, maxBatch+1) // Seal borrows a byte behind the content
+	l.out = make([]byte, 0, secure.Sealed(maxBatch))
+	kernel := make([]unix.EpollEvent, 256)
+	events := make([]event, 0, len(kernel))
+	for {
+		n, err := unix.EpollWait(l.ep, kernel, l.patience())
+		if err != nil && err != unix.EINTR {
+			panic("relay: waiting for events: " + err.Error()) // only a closed descriptor could
+		}
+		var stopping, fresh []*conn
+		var closing bool
+		events, stopping, fresh, closing = l.resolve(kernel[:max(n, 0)], events[:0])
+		if len(l.timed) > 0 || len(fresh) > 0 {
+			l.now = time.Now()
+		}
+		l.admit(fresh)
+		for _, e := range events {
+			e.c.note(e.side, e.bits)
+			l.serve(e.c)
+		}
+		for _, c := range stopping {
+			l.end(c, Closed, nil)
+		}
+		l.serveReady()
+		l.tick()
+		clear(events)
+		if closing {
+			l.closeAll()
+			return
+		}
+	}
+}
+
+// resolve finds the connections of events. One that has ended since, and
+// whose slot may have a new owner, has another generation.
+func (l *loop) resolve(kernel []unix.EpollEvent, events []event) (_ []event, stopping, fresh []*conn, closing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range kernel {
+		if k.Fd < 0 {
+			var n [8]byte
+			_, _ = unix.Read(l.wake, n[:])
+			continue
+		}
+		slot := int(k.Fd >> 1)
+		if c := l.slots[slot]; c != nil && l.gens[slot] == uint32(k.Pad) {
+			events = append(events, event{c, int(k.Fd & 1), k.Events})
+		}
+	}
+	stopping, l.stopping = l.stopping, nil
+	fresh, l.fresh = l.fresh, nil
+	return events, stopping, fresh, l.closing
+}
+
+// admit starts connections that need more than their events.
+func (l *loop) admit(fresh []*conn) {
+	for _, c := range fresh {
+		if c.ended {
+			continue
+		}
+		c.moved = l.now
+		if c.options.timed() {
+			l.clock(c)
+		}
+		l.serve(c)
+	}
+}
+
+func (l *loop) serveReady() {
+	ready := l.ready
+	l.ready = nil
+	for _, c := range ready {
+		c.queued = false
+		l.serve(c)
+	}
+}
+
+// patience is how long to wait for events, in milliseconds.
+func (l *loop) patience() int {
+	if len(l.ready) > 0 {
+		return 0
+	}
+	if len(l.timed) == 0 {
+		return -1
+	}
+	return int(max(time.Until(l.due), 0)/time.Millisecond) + 1
+}
+
+// clock puts c under the eyes of tick.
+func (l *loop) clock(c *conn) {
+	if c.started.IsZero() {
+		c.started = l.now
+	}
+	l.timed[c] = struct{}{}
+	wait, _ := c.due(l.now)
+	if at := l.now.Add(wait); len(l.timed) == 1 || at.Before(l.due) {
+		l.due = at
+	}
+}
+
+// tick ends the connections whose time is over. Bytes that move only put that
+// moment off, so it looks again no sooner than the earliest one known.
+func (l *loop) tick() {
+	if len(l.timed) == 0 || l.now.Before(l.due) {
+		return
+	}
+	next := time.Duration(1<<63 - 1)
+	for c := range l.timed {
+		wait, end := c.due(l.now)
+		if wait <= 0 {
+			l.end(c, end, nil)
+			continue
+		}
+		next = min(next, wait)
+	}
+	l.due = l.now.Add(next)
+}
+
+// closeAll ends every connection and the loop itself.
+func (l *loop) closeAll() {
+	l.mu.Lock()
+	all := append([]*conn(nil), l.slots...)
+	l.mu.Unlock()
+	for _, c := range all {
+		if c != nil {
+			l.end(c, Closed, nil)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+	unix.Close(l.ep)
+	unix.Close(l.wake)
+}

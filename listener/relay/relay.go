@@ -1,0 +1,135 @@
+package relay
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Options bound one connection.
+type Options struct {
+	// IdleTimeout ends a connection on which nothing has moved for so long;
+	// zero means never.
+	IdleTimeout time.Duration
+	// MaxLifetime ends a connection of that age; zero means never.
+	MaxLifetime time.Duration
+	// HalfCloseTimeout ends a connection of which one direction has ended and
+	// on whose other nothing has moved for so long; zero means never.
+	HalfCloseTimeout time.Duration
+}
+
+// timed reports whether anything in o needs the clock from the start.
+func (o Options) timed() bool { return o.IdleTimeout > 0 || o.MaxLifetime > 0 }
+
+// End says how a connection ended.
+type End uint8
+
+const (
+	// Clean is both directions ended by their senders.
+	Clean End = iota
+	// ClientReset and UpstreamReset are a side that broke off: a TCP reset, TLS
+	// cut short or violated. Result.Err says which.
+	ClientReset
+	UpstreamReset
+	Idle
+	Lifetime
+	HalfClose
+	// Closed is a call of Relay.Close or Engine.Close.
+	Closed
+)
+
+func (e End) String() string {
+	names := [...]string{"clean", "client reset", "upstream reset", "idle", "lifetime", "half-close", "closed"}
+	if int(e) < len(names) {
+		return names[e]
+	}
+	return fmt.Sprintf("end %d", uint8(e))
+}
+
+// Result is what became of a connection.
+type Result struct {
+	// ToUpstream and ToClient count the application's bytes that were handed to
+	// the kernel for that side.
+	ToUpstream, ToClient int64
+	End                  End
+	// Err says why a side broke off; nil unless End is ClientReset or
+	// UpstreamReset.
+	Err error
+}
+
+// Conn is what a relay needs of a connection that no event loop can take.
+type Conn interface {
+	net.Conn
+	// CloseWrite ends the sending direction and leaves the other open.
+	CloseWrite() error
+}
+
+// Engine relays connections. Its methods are safe for concurrent use.
+type Engine struct {
+	mu      sync.Mutex
+	closed  bool
+	copying map[*copier]struct{}
+	work    sync.WaitGroup // loops, copying goroutines and callbacks
+	loops   loops
+}
+
+// New returns an Engine; it starts nothing.
+func New() *Engine { return &Engine{copying: make(map[*copier]struct{})} }
+
+// Relay is a connection that an Engine serves.
+type Relay struct{ close func() }
+
+// Close breaks the connection off, with a reset to both sides. It does not
+// wait, and does nothing once the connection has ended.
+func (r *Relay) Close() { r.close() }
+
+// Start relays between client and upstream, which it owns from now on, and
+// calls done once, from a goroutine of its own, when the connection has ended
+// and both are closed.
+func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) *Relay {
+	finish := func(r Result) {
+		defer e.work.Done()
+		done(r)
+	}
+	e.mu.Lock()
+	e.work.Add(1)
+	if e.closed {
+		e.mu.Unlock()
+		abort(client)
+		abort(upstream)
+		go finish(Result{End: Closed})
+		return &Relay{close: func() {}}
+	}
+	l := e.loops.pick(e)
+	e.mu.Unlock()
+	if r, ok := l.start(client, upstream, o, finish); ok {
+		return r
+	}
+	return e.copy(client, upstream, o, finish)
+}
+
+// Close breaks every connection off and returns when all callbacks have.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	for c := range e.copying {
+		c.stop(Closed)
+	}
+	e.loops.close()
+	e.mu.Unlock()
+	e.work.Wait()
+}
+
+// abort closes c with a reset where it can.
+func abort(c net.Conn) {
+	switch c := c.(type) {
+	case interface{ Abort() error }:
+		_ = c.Abort()
+	case *net.TCPConn:
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	default:
+		_ = c.Close()
+	}
+}
