@@ -1,0 +1,149 @@
+package upstream
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// wanTag names the addresses by which other datacenters reach a node or service.
+const wanTag = "wan"
+
+// asked is the question that an answer belongs to: what an entry leaves out is
+// taken from it.
+type asked struct {
+	service    string
+	datacenter string // where the answer comes from; empty if unknown
+	remote     func(datacenter string) bool
+}
+
+// located is an endpoint and the node it is on.
+type located struct {
+	Endpoint
+	node string
+}
+
+// setOf makes a Set of an answer's entries. With ordered it keeps their order,
+// but for instances of one node: no distance tells those apart, and agents
+// shuffle them. Left out are the reasons for which entries could not be used.
+func setOf(entries []*api.ServiceEntry, from asked, ordered bool) (s Set, leftOut []string) {
+	found := make([]located, 0, len(entries))
+	for _, e := range entries {
+		l, problem := from.locate(e)
+		switch {
+		case problem == "":
+			found = append(found, l)
+		case !slices.Contains(leftOut, problem):
+			leftOut = append(leftOut, problem)
+		}
+	}
+	if ordered {
+		for i, j := 0, 0; i < len(found); i = j {
+			for j = i + 1; j < len(found) && found[j].node == found[i].node; j++ {
+			}
+			slices.SortFunc(found[i:j], located.compare)
+		}
+	} else {
+		slices.SortFunc(found, located.compare)
+	}
+	s.Ordered = ordered
+	s.Endpoints = make([]Endpoint, len(found))
+	for i, l := range found {
+		s.Endpoints[i] = l.Endpoint
+	}
+	slices.Sort(leftOut)
+	return s, leftOut
+}
+
+func (l located) compare(o located) int {
+	return cmp.Or(strings.Compare(l.ID, o.ID), strings.Compare(l.Address, o.Address))
+}
+
+// locate reads one entry. The problem, if any, says why it cannot be dialled.
+func (q asked) locate(e *api.ServiceEntry) (l located, problem string) {
+	switch {
+	case e == nil || e.Service == nil || e.Node == nil:
+		return l, "an entry without a node or a service"
+	case e.Service.PeerName != "":
+		// Its identity is in a trust domain whose roots no agent API gives.
+		return l, "instances of a peer cluster need a mesh gateway"
+	}
+	datacenter := cmp.Or(e.Node.Datacenter, q.datacenter)
+	host, port := bestAddress(e, q.remote(datacenter))
+	w := weight(e)
+	switch {
+	case host == "" || port <= 0:
+		return l, "an instance without an address or a port"
+	case w == 0:
+		return l, "an instance whose weight is 0 while it warns"
+	}
+	return located{
+		node: e.Node.Node,
+		Endpoint: Endpoint{
+			ID:      e.Node.Node + "/" + e.Service.ID,
+			Address: net.JoinHostPort(host, strconv.Itoa(port)),
+			Weight:  w,
+			Identity: Identity{
+				Service:    q.identity(e.Service),
+				Namespace:  cmp.Or(e.Service.Namespace, "default"),
+				Partition:  cmp.Or(e.Service.Partition, "default"),
+				Datacenter: datacenter,
+			},
+		},
+	}, ""
+}
+
+// identity is the service whose certificate an instance has: its own if it
+// speaks TLS itself, else the one it stands for. Consul 1.2 says that in a
+// field of another name, and a terminating gateway stands for many; for both it
+// is the service that was asked for.
+func (q asked) identity(s *api.AgentService) string {
+	switch {
+	case s.Connect != nil && s.Connect.Native:
+		return s.Service
+	case s.Proxy != nil && s.Proxy.DestinationServiceName != "":
+		return s.Proxy.DestinationServiceName
+	}
+	return q.service
+}
+
+// bestAddress is what Envoy is told by Consul: in another datacenter the WAN
+// addresses, whether or not the agent translates addresses, and the service's
+// before its node's.
+func bestAddress(e *api.ServiceEntry, remote bool) (host string, port int) {
+	host, port = e.Service.Address, e.Service.Port
+	if wan, ok := e.Service.TaggedAddresses[wanTag]; remote && ok {
+		host = wan.Address
+		port = cmp.Or(wan.Port, port)
+	}
+	if host == "" {
+		host = e.Node.Address
+		if wan := e.Node.TaggedAddresses[wanTag]; remote && wan != "" {
+			host = wan
+		}
+	}
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	return host, port
+}
+
+// weight is the instance's for its state of health. Agents before 1.2.3 know no
+// weights and leave both at 0, which no later one accepts for a passing
+// instance.
+func weight(e *api.ServiceEntry) int {
+	w := e.Service.Weights
+	if w.Passing <= 0 {
+		return 1
+	}
+	for _, c := range e.Checks {
+		if c != nil && c.Status == api.HealthWarning {
+			return max(w.Warning, 0)
+		}
+	}
+	return w.Passing
+}
