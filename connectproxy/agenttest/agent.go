@@ -40,6 +40,7 @@ type Agent struct {
 	env       []string
 	transport *http.Transport
 	process   *Process
+	guard     *guard
 	// earlier is what the agent wrote before its last start.
 	earlier string
 }
@@ -109,6 +110,12 @@ func start(t testing.TB, r agentbuild.Release, o Options) *Agent {
 	if err := writeConfig(a.ConfigDir, settings(r, o, first, a.Token), o.HCL); err != nil {
 		t.Fatalf("writing the agent's configuration: %v", err)
 	}
+	if a.ManagesProxies() {
+		var err error
+		if a.guard, err = newGuard(a.DataDir); err != nil {
+			t.Fatalf("starting the guard: %v", err)
+		}
+	}
 	t.Cleanup(a.end)
 	a.Start()
 	return a
@@ -144,6 +151,7 @@ func (a *Agent) Launch() {
 		a.t.Fatalf("starting the agent: %v", err)
 	}
 	a.process = p
+	a.guard.watch(p.Pid())
 }
 
 // Stop asks the agent to end, as an init system does, and waits for that.
@@ -229,6 +237,7 @@ func (a *Agent) end() {
 		a.process.end()
 	}
 	a.killProxies()
+	a.guard.done()
 	a.transport.CloseIdleConnections()
 	if a.t.Failed() {
 		a.logProxies()

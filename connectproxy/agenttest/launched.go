@@ -29,6 +29,21 @@ func (a *Agent) ProxyPid(proxyID string) int {
 	return pid
 }
 
+// WaitSnapshot waits until the agent has written down that it launched the
+// proxy, which it does once a second. An agent that is stopped before that
+// launches a second one after its next start and forgets the first.
+func (a *Agent) WaitSnapshot(proxyID string) {
+	a.t.Helper()
+	pid := strconv.Itoa(a.ProxyPid(proxyID))
+	Eventually(a.t, startWithin, func() error {
+		text, err := os.ReadFile(filepath.Join(a.DataDir, "proxy", "snapshot.json"))
+		if err == nil && !strings.Contains(string(text), pid) {
+			err = fmt.Errorf("%s (process %s) is not in the agent's snapshot", proxyID, pid)
+		}
+		return err
+	})
+}
+
 // ProxyPids is the process IDs of all proxies that the agent launched and that
 // run, also of those it has lost sight of.
 func (a *Agent) ProxyPids() []int {

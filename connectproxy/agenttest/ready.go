@@ -47,8 +47,11 @@ func (a *Agent) ready() error {
 	if err != nil {
 		return fmt.Errorf("asking for the node: %w", err)
 	}
-	if checks.AggregatedStatus() != api.HealthPassing || len(checks) == 0 {
-		return fmt.Errorf("the node's checks are %v", checks)
+	// Only with this check does a health query know the node's services.
+	for _, check := range checks {
+		if check.CheckID == "serfHealth" && check.Status == api.HealthPassing {
+			return nil
+		}
 	}
-	return nil
+	return errors.New("the node is not in the catalog")
 }

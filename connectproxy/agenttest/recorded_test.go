@@ -30,6 +30,7 @@ var asked = []struct{ name, method, path, body string }{
 	{"authorize-no-identity", "POST", "/v1/agent/connect/authorize", `{"Target":"web","ClientCertURI":"http://web"}`},
 	{"intentions-match", "GET", "/v1/connect/intentions/match?by=destination&name=web", ""},
 	{"intentions-match-none", "GET", "/v1/connect/intentions/match?by=destination&name=other", ""},
+	{"intentions-list", "GET", "/v1/connect/intentions", ""},
 	{"health-connect", "GET", "/v1/health/connect/web?passing=1", ""},
 	{"health-connect-none", "GET", "/v1/health/connect/other?passing=1", ""},
 	{"query", "GET", "/v1/query/near-web/execute?connect=true", ""},

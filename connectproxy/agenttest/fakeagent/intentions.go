@@ -126,6 +126,14 @@ func (a *Agent) matchAnswer(r *http.Request, _ question) answer {
 	return answer{body: found, index: a.intentionsIndex, headers: headers{meta: true, consistency: true}}
 }
 
+func (a *Agent) intentionsAnswer(*http.Request, question) answer {
+	all := []intentionBody{}
+	for _, i := range a.intentions {
+		all = append(all, a.body(i))
+	}
+	return answer{body: all, index: a.intentionsIndex, headers: headers{meta: true}}
+}
+
 type authorizeRequest struct {
 	Target           string
 	ClientCertURI    string

@@ -26,6 +26,7 @@ func (a *Agent) routes() http.Handler {
 	open("GET /v1/agent/connect/ca/roots", cachedWait, a.rootsAnswer)
 	closed("GET /v1/agent/connect/ca/leaf/{service}", cachedWait, a.leafAnswer)
 	closed("GET /v1/connect/intentions/match", defaultWait, a.matchAnswer)
+	closed("GET /v1/connect/intentions", defaultWait, a.intentionsAnswer)
 	closed("POST /v1/agent/connect/authorize", 0, a.authorizeAnswer)
 	closed("GET /v1/agent/services", 0, a.servicesAnswer)
 	closed("GET /v1/agent/service/{id}", defaultWait, a.serviceAnswer)

@@ -11,6 +11,7 @@ const (
 	Leaf            Endpoint = "leaf"
 	Authorize       Endpoint = "authorize"
 	IntentionsMatch Endpoint = "intentions/match"
+	Intentions      Endpoint = "intentions"
 	ConnectProxy    Endpoint = "connect/proxy"
 	Service         Endpoint = "service"
 	Services        Endpoint = "services"
@@ -37,6 +38,7 @@ var prefixes = []struct {
 	{"/v1/agent/connect/authorize", Authorize},
 	{"/v1/agent/connect/proxy/", ConnectProxy},
 	{"/v1/connect/intentions/match", IntentionsMatch},
+	{"/v1/connect/intentions", Intentions},
 	{"/v1/agent/services", Services},
 	{"/v1/agent/service/register", Register},
 	{"/v1/agent/service/deregister/", Deregister},

@@ -1,0 +1,68 @@
+package agenttest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"maps"
+	"net/http"
+)
+
+// RotateRoot gives Consul's own CA a new key, and so a new root certificate,
+// which the old one cross-signs, and waits until the agent shows it. The trust
+// domain of a cluster never changes.
+func (a *Agent) RotateRoot() {
+	a.t.Helper()
+	key, err := newKey()
+	if err != nil {
+		a.t.Fatalf("making a key: %v", err)
+	}
+	before := a.activeRoot()
+	a.SetCAConfig(map[string]any{"PrivateKey": key})
+	Eventually(a.t, startWithin, func() error {
+		if a.activeRoot() == before {
+			return errors.New("the old root is still active")
+		}
+		return nil
+	})
+}
+
+// SetCAConfig changes settings of Consul's own CA, in the spelling of the API:
+// LeafCertTTL, RotationPeriod.
+func (a *Agent) SetCAConfig(settings map[string]any) {
+	a.t.Helper()
+	var config struct {
+		Provider string
+		Config   map[string]any
+	}
+	a.Do(http.MethodGet, "/v1/connect/ca/configuration", nil, &config)
+	if config.Config == nil {
+		config.Config = map[string]any{}
+	}
+	maps.Copy(config.Config, settings)
+	a.Do(http.MethodPut, "/v1/connect/ca/configuration", config, nil)
+}
+
+func (a *Agent) activeRoot() string {
+	a.t.Helper()
+	roots, _, err := a.Client.Agent().ConnectCARoots(nil)
+	if err != nil {
+		a.t.Fatalf("asking for the roots: %v", err)
+	}
+	return roots.ActiveRootID
+}
+
+func newKey() (string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return "", err
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
+}
