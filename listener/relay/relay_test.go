@@ -42,12 +42,14 @@ func (o opaque) Abort() error {
 	return o.Close()
 }
 
-// shapes are the ways a connection can be relayed. secureClient and
-// secureServer say on which side of the relay TLS is spoken.
-var shapes = map[string]struct {
+type shape struct {
 	secureClient, secureServer, opaque bool
 	version                            uint16
-}{
+}
+
+// shapes are the ways a connection can be relayed. secureClient and
+// secureServer say on which side of the relay TLS is spoken.
+var shapes = map[string]shape{
 	"plain":             {},
 	"TLS from client":   {secureClient: true},
 	"TLS to upstream":   {secureServer: true},
@@ -62,20 +64,25 @@ func each(t *testing.T, o Options, f func(t *testing.T, m *mesh)) {
 	for name, s := range shapes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := New()
-			defer e.Close()
-			server, client := configs(t, s.version)
-			m := &mesh{result: make(chan Result, 1)}
-			var inClient, inServer net.Conn
-			m.client, inClient = leg(t, s.secureClient, client, server, true)
-			inServer, m.server = flip(leg(t, s.secureServer, client, server, false))
-			if s.opaque {
-				inClient, inServer = opaque{inClient.(Conn)}, opaque{inServer.(Conn)}
-			}
-			m.relay = e.Start(inClient, inServer, o, func(r Result) { m.result <- r })
-			f(t, m)
+			connect(t, s, o, f)
 		})
 	}
+}
+
+// connect runs f with one relayed connection of shape s.
+func connect(t *testing.T, s shape, o Options, f func(t *testing.T, m *mesh)) {
+	e := New()
+	defer e.Close()
+	server, client := configs(t, s.version)
+	m := &mesh{result: make(chan Result, 1)}
+	var inClient, inServer net.Conn
+	m.client, inClient = leg(t, s.secureClient, client, server, true)
+	inServer, m.server = flip(leg(t, s.secureServer, client, server, false))
+	if s.opaque {
+		inClient, inServer = opaque{inClient.(Conn)}, opaque{inServer.(Conn)}
+	}
+	m.relay = e.Start(inClient, inServer, o, func(r Result) { m.result <- r })
+	f(t, m)
 }
 
 func flip(a Conn, b net.Conn) (net.Conn, Conn) { return b, a }
