@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// recorded is an answer of a real agent, of the version that the name says.
+func recorded(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "testdata", "agent", "upstream-"+name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// entries decodes a recorded answer of the health endpoint.
+func entries(t *testing.T, name string) []*api.ServiceEntry {
+	t.Helper()
+	var out []*api.ServiceEntry
+	if err := json.Unmarshal([]byte(recorded(t, name)), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// reply is one answer of the fake agent. An index above the one asked with is
+// given at once, others when it is raised.
+type reply struct {
+	status int // 0 is 200
+	body   string
+	index  uint64
+	header map[string]string
+}
+
+// agent answers the paths that a test gives it, blocking as a real one does.
+type agent struct {
+	mu      sync.Mutex // guards what follows
+	replies map[string]reply
+	asked   []*http.Request
+	changed chan struct{}
+}
+
+// newAgent gives an agent and a client that reaches it without a socket, so
+// that both live in a synctest bubble.
+func newAgent(t *testing.T) (*agent, *api.Client) {
+	t.Helper()
+	a := &agent{replies: make(map[string]reply), changed: make(chan struct{})}
+	c, err := api.NewClient(&api.Config{Address: "127.0.0.1:8500", HttpClient: &http.Client{Transport: a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, c
+}
+
+// RoundTrip takes the place of the network.
+func (a *agent) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+func (a *agent) answer(path string, r reply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.replies[path] = r
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// requests is every request so far for the path.
+func (a *agent) requests(path string) []*http.Request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []*http.Request
+	for _, r := range a.asked {
+		if r.URL.Path == path {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	index, _ := strconv.ParseUint(r.URL.Query().Get("index"), 10, 64)
+	a.mu.Lock()
+	a.asked = append(a.asked, r)
+	a.mu.Unlock()
+	for {
+		a.mu.Lock()
+		got, ok := a.replies[r.URL.Path]
+		changed := a.changed
+		a.mu.Unlock()
+		if !ok {
+			http.Error(w, "no such thing", http.StatusNotFound)
+			return
+		}
+		if index == 0 || got.index > index || got.status != 0 {
+			for k, v := range got.header {
+				w.Header().Set(k, v)
+			}
+			w.Header().Set("X-Consul-Index", strconv.FormatUint(got.index, 10))
+			w.Header().Set("X-Consul-LastContact", "0")
+			w.Header().Set("X-Consul-KnownLeader", "true")
+			if got.status != 0 {
+				w.WriteHeader(got.status)
+			}
+			_, _ = w.Write([]byte(got.body))
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// latest lets d pass and returns the set that there is then.
+func latest(t *testing.T, r Resolver, d time.Duration) Set {
+	t.Helper()
+	after(d)
+	s, ok := r.Set()
+	if !ok {
+		t.Fatalf("there is no set; status %+v", r.Status())
+	}
+	return s
+}

@@ -1,0 +1,136 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/connectproxy/watch"
+)
+
+// resolve runs a resolver until the test ends.
+func resolve(t *testing.T, r Resolver) Resolver {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	return r
+}
+
+func TestAServiceIsWatchedByABlockingQueryForHealthyInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		const path = "/v1/health/connect/db"
+		a.answer(path, reply{body: recorded(t, "1.15.4-health"), index: 34})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db", Namespace: "team-a", Partition: "eu", Datacenter: "west"}))
+		if s := latest(t, r, 0); len(s.Endpoints) != 3 || s.Ordered || s.Filtered {
+			t.Errorf("set %+v", s)
+		}
+		after(time.Minute)
+		a.answer(path, reply{body: "[]", index: 35})
+		if s := latest(t, r, 0); len(s.Endpoints) != 0 {
+			t.Errorf("not seen when it happened: %+v", s)
+		}
+		asked := a.requests(path)
+		if len(asked) < 2 {
+			t.Fatalf("%d requests", len(asked))
+		}
+		for i, want := range []map[string]string{
+			{"passing": "1", "ns": "team-a", "partition": "eu", "dc": "west", "index": "", "wait": "1000ms"},
+			{"passing": "1", "ns": "team-a", "partition": "eu", "dc": "west", "index": "34", "wait": "300000ms"},
+		} {
+			q := asked[i].URL.Query()
+			for k, v := range want {
+				if q.Get(k) != v {
+					t.Errorf("request %d has %s=%q, want %q", i+1, k, q.Get(k), v)
+				}
+			}
+			if !q.Has("stale") || q.Has("cached") {
+				t.Errorf("request %d: %s, want a stale read past the agent's cache", i+1, asked[i].URL.RawQuery)
+			}
+		}
+	})
+}
+
+func TestEndpointsSurviveTheAgentsErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		const path = "/v1/health/connect/db"
+		a.answer(path, reply{body: recorded(t, "1.5.3-health"), index: 34})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db"}))
+		latest(t, r, 0)
+		for _, bad := range []reply{
+			{status: 500, body: "No cluster leader"}, {status: 429, body: "slow down"}, {status: 403, body: "Permission denied"}, {body: "rubbish", index: 99},
+		} {
+			a.answer(path, bad)
+			if s := latest(t, r, time.Minute); len(s.Endpoints) != 3 || r.Status().Err == nil {
+				t.Errorf("after %d %s: %+v, %+v", bad.status, bad.body, s, r.Status())
+			}
+		}
+		a.answer(path, reply{body: "[]", index: 3}) // restored from an old snapshot
+		if s := latest(t, r, watch.DefaultMaxBackoff); len(s.Endpoints) != 0 || r.Status().Err != nil {
+			t.Errorf("after the agent came back: %+v, %+v", s, r.Status())
+		}
+	})
+}
+
+func TestAnAnswerThatTheTokenCutsShortIsMarked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		a.answer("/v1/health/connect/db", reply{body: "[]", index: 3, header: map[string]string{"X-Consul-Results-Filtered-By-ACLs": "true"}})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db"}))
+		if s := latest(t, r, 0); !s.Filtered {
+			t.Errorf("set %+v", s)
+		}
+	})
+}
+
+func TestWANAddressesAreForOtherDatacentersOnly(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		datacenter string
+		local      func(context.Context) string
+		want       string
+	}{
+		{"the agent's own, unnamed", "", nil, "127.0.0.1:22003"},
+		{"the agent's own, by name", "South", func(context.Context) string { return "south" }, "127.0.0.1:22003"},
+		{"another", "south", func(context.Context) string { return "west" }, "203.0.113.5:32003"},
+		{"by name while the own one is not known", "south", nil, "203.0.113.5:32003"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, client := newAgent(t)
+				a.answer("/v1/health/connect/archive", reply{body: recorded(t, "1.15.4-health-remote"), index: 3})
+				r := resolve(t, NewService(ServiceOptions{Client: client, Name: "archive", Datacenter: c.datacenter, LocalDatacenter: c.local}))
+				if s := latest(t, r, 0); s.Endpoints[0].Address != c.want {
+					t.Errorf("address %s, want %s", s.Endpoints[0].Address, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsLeftOutIsLoggedOnce(t *testing.T) {
+	var b bytes.Buffer
+	tell := teller{logger: hclog.New(&hclog.LoggerOptions{Output: &b, Mutex: &sync.Mutex{}}), service: "db"}
+	for range 3 {
+		tell.leftOut([]string{"an instance without an address or a port"})
+	}
+	tell.leftOut(nil)
+	if got := strings.Count(b.String(), "leaving out instances: service=db reason="); got != 1 {
+		t.Errorf("logged %d times:\n%s", got, b.String())
+	}
+}
