@@ -7,7 +7,7 @@
 // Both answer with JSON. There is no authentication, which is why an address
 // that other machines can reach is refused.
 //
-// The package knows no other of ours: what is told comes in as a function. A
+// What is told comes in as a function, so the package does not know the proxy. A
 // Server owns the goroutines of its requests and Run returns when they have
 // ended. An address that is taken is waited for, and never ends the proxy.
 package admin

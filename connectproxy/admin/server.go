@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/listener"
 )
 
 const (
@@ -157,7 +158,7 @@ func (s *Server) Problem() string {
 
 func (s *Server) bind(ctx context.Context) (net.Listener, error) {
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		ln, err := s.listen(ctx)
+		ln, err := listener.Listen(ctx, s.network, s.address, 0)
 		if err == nil {
 			s.problem.Store(nil)
 			return ln, nil
@@ -185,34 +186,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (s *Server) listen(ctx context.Context) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, s.network, s.address)
-	if err == nil || s.network != "unix" || !s.stale(ctx) {
-		return ln, err
-	}
-	// A process that was killed leaves its socket's file behind.
-	if err := os.Remove(s.address); err != nil {
-		return nil, err
-	}
-	return lc.Listen(ctx, s.network, s.address)
-}
-
-// stale says whether the path is a socket that nobody listens on.
-func (s *Server) stale(ctx context.Context) bool {
-	info, err := os.Lstat(s.address)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return false
-	}
-	var d net.Dialer
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	c, err := d.DialContext(ctx, "unix", s.address)
-	if err == nil {
-		_ = c.Close()
-		return false
-	}
-	return ctx.Err() == nil
 }
