@@ -1,0 +1,356 @@
+package connectproxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"connect-proxy/config"
+	"connect-proxy/connectproxy/agenttest"
+	"connect-proxy/connectproxy/agenttest/fakeagent"
+	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/listener"
+	"connect-proxy/listener/listenertest"
+)
+
+func TestTrafficPassesThroughBothSidesOfTheMesh(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePorts(t, 2)
+	instance(agent, "db", port)
+	server := startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	client := startEngine(t, agent, calling("web", to("db", port+1))).ready()
+
+	c := dial(t, port+1)
+	c.echo("hello")
+	if got := server.Status().Listeners[0]; got.Live != 1 || got.To != app.Addr() || got.Bound != at(port) {
+		t.Errorf("public listener: %+v", got)
+	}
+	up := client.Status().Listeners[0]
+	if up.Upstream == nil || len(up.Upstream.Instances) != 1 || up.Upstream.Instances[0].Address != at(port) {
+		t.Errorf("upstream listener: %+v", up)
+	}
+	c.Close()
+	agenttest.Eventually(t, soon, func() error {
+		for _, want := range []string{agent.URI("web"), "to_upstream=6", "to_client=6", "reason=closed"} {
+			if !strings.Contains(server.log.String(), want) {
+				return fmt.Errorf("no %s in the server's log", want)
+			}
+		}
+		if !strings.Contains(client.log.String(), agent.URI("db")) {
+			return errors.New("the server's identity is not in the client's log")
+		}
+		return nil
+	})
+}
+
+func TestAnUpstreamConnectionIsHeldAndThePublicPortClosedUntilThereIsALeaf(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePorts(t, 4)
+	instance(agent, "db", port+3)
+	startEngine(t, agent, serving("db", port+3, app.Addr())).ready()
+	agent.Fail(traffic.Leaf, traffic.Fault{Status: 500, Body: "no leader"})
+	both := serving("web", port, app.Addr())
+	short := to("db", port+2)
+	short.ConnectTimeout = 300 * time.Millisecond
+	both.Upstreams = []config.Upstream{to("db", port+1), short}
+	e := startEngine(t, agent, both)
+	e.unready("no leader")
+	e.unready("closed until there is a valid leaf")
+	refused(t, port)
+
+	impatient, patient := dial(t, port+2), dial(t, port+1)
+	start := time.Now()
+	impatient.ends()
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("connect_timeout of 300 ms took %s", took)
+	}
+	refused(t, port)
+	agent.Heal()
+	patient.echo("worth the wait")
+	e.ready()
+	if err := listening(port); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheFirstConfigurationMustBeValidAndALaterOneMayNot(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	invalid := &config.Invalid{Origin: "test", Mistakes: []config.Mistake{{Field: "service", Problem: "is missing"}}}
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePort(t)
+	e := startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	c := dialPublic(t, agent, "web", port)
+	e.offer(pull{err: invalid})
+	agenttest.Eventually(t, soon, func() error {
+		if got := e.Status().Config.Problem; !strings.Contains(got, "is missing") {
+			return fmt.Errorf("problem %q", got)
+		}
+		return nil
+	})
+	c.echo("still here")
+	if s := e.Status(); !s.Ready {
+		t.Errorf("not ready: %q", s.Reasons)
+	}
+	if n := strings.Count(e.log.String(), "configuration refused"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	e.apply(serving("db", port, app.Addr()))
+	if got := e.Status().Config.Problem; got != "" {
+		t.Errorf("problem %q after a good one", got)
+	}
+
+	source := &feed{next: make(chan pull, 1)}
+	source.next <- pull{err: invalid}
+	p, err := New(Options{Source: source, Client: agent.Client("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got *config.Invalid
+	if err := p.Run(t.Context()); !errors.As(err, &got) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+func TestAConfigurationChangeTouchesOnlyWhatItNames(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	one, two, other := namedApp(t, "one"), namedApp(t, "two"), namedApp(t, "other")
+	port := agenttest.FreePorts(t, 6)
+	public, elsewhere, a, b, c := port, port+1, port+2, port+3, port+4
+	instance(agent, "db", public)
+	instance(agent, "cache", elsewhere)
+	startEngine(t, agent, serving("cache", elsewhere, other.Addr())).ready()
+	before := serving("db", public, one.Addr())
+	before.Upstreams = []config.Upstream{to("db", a), to("db", b)}
+	e := startEngine(t, agent, before).ready()
+	dropped, kept := dial(t, a), dial(t, b)
+	for _, conn := range []*talker{dropped, kept} {
+		if got := conn.ask("x"); got != "one" {
+			t.Fatalf("before: %s", got)
+		}
+	}
+	inbound := e.Status().Listeners[0].Live
+
+	after := serving("db", public, two.Addr())
+	after.Upstreams = []config.Upstream{to("db", b), to("cache", c)}
+	e.apply(after)
+	e.ready()
+	refused(t, a)
+	if got := kept.ask("x"); got != "one" {
+		t.Errorf("the connection that was open leads to %s", got)
+	}
+	if got := dropped.ask("x"); got != "one" {
+		t.Errorf("a connection of the listener that is gone leads to %s", got)
+	}
+	if got := e.Status().Listeners[0].Live; got != inbound {
+		t.Errorf("%d inbound connections, there were %d", got, inbound)
+	}
+	if got := dial(t, b).ask("x"); got != "two" {
+		t.Errorf("a new connection leads to %s", got)
+	}
+	if got := dial(t, c).ask("x"); got != "other" {
+		t.Errorf("the new upstream leads to %s", got)
+	}
+	moved := after
+	moved.Upstreams = []config.Upstream{to("cache", b), to("cache", c)}
+	e.apply(moved)
+	if got := dial(t, b).ask("x"); got != "other" {
+		t.Errorf("the upstream with another destination leads to %s", got)
+	}
+	if got := kept.ask("x"); got != "one" {
+		t.Errorf("the connection that was open leads to %s", got)
+	}
+	if log := e.log.String(); strings.Contains(log, "address already in use") {
+		t.Error("an address was bound twice")
+	}
+}
+
+func TestAConnectionOfADroppedUpstreamEndsWithTheDrainTimeout(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePorts(t, 2)
+	instance(agent, "db", port)
+	startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	e := startEngine(t, agent, calling("web", to("db", port+1)), func(o *Options) { o.DrainTimeout = 200 * time.Millisecond }).ready()
+	c := dial(t, port+1)
+	c.echo("a")
+	e.apply(calling("web"))
+	c.ends()
+	agenttest.Eventually(t, soon, func() error {
+		if n := len(e.Status().Listeners); n != 0 {
+			return fmt.Errorf("%d listeners are left", n)
+		}
+		return nil
+	})
+}
+
+func TestATakenPortIsWaitedForAndReadinessNamesIt(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePorts(t, 2)
+	instance(agent, "db", port)
+	predecessor, err := net.Listen("tcp", at(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer predecessor.Close()
+	both := serving("db", port, app.Addr())
+	both.Upstreams = []config.Upstream{to("db", port+1)}
+	e := startEngine(t, agent, both)
+	e.unready(fmt.Sprintf("listener public (%s): binding %s: ", at(port), at(port)))
+	if err := listening(port + 1); err != nil {
+		t.Errorf("the other listener suffers: %v", err)
+	}
+	predecessor.Close()
+	e.ready()
+	if n := strings.Count(e.log.String(), "cannot listen"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	dial(t, port+1).echo("through")
+}
+
+func TestAnotherServiceNameTakesEffectWithItsLeafAndNotBefore(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePort(t)
+	e := startEngine(t, agent, serving("old", port, app.Addr())).ready()
+	c := dialPublic(t, agent, "web", port)
+	c.echo("before")
+	agent.Fail(traffic.Leaf, traffic.Fault{Status: 403, Body: "Permission denied"})
+	e.apply(serving("new", port, app.Addr()))
+	e.unready("service new")
+	if got := peerShown(t, agent, port); got != agent.URI("old") {
+		t.Errorf("the identity shown is %s", got)
+	}
+	agent.Heal()
+	e.ready()
+	if got := peerShown(t, agent, port); got != agent.URI("new") {
+		t.Errorf("the identity shown is %s", got)
+	}
+	c.echo("after")
+	agent.SetIntention(fakeagent.Intention{Source: "web", Destination: "new", Action: "deny"})
+	c.ends()
+	agenttest.Eventually(t, soon, func() error {
+		if e.count(listener.ReasonIntentionRevoked) == 0 {
+			return errors.New("no connection ended for an intention")
+		}
+		return nil
+	})
+}
+
+func TestThePublicPortIsClosedWhileTheLeafHasExpired(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePort(t)
+	agent.PinLeaf("db", time.Now().Add(-time.Hour), time.Now().Add(2*time.Second))
+	e := startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	c := dialPublic(t, agent, "web", port)
+	c.echo("while it is valid")
+	e.unready("expired")
+	agenttest.Eventually(t, soon, func() error {
+		if listening(port) == nil {
+			return errors.New("the port is open")
+		}
+		return nil
+	})
+	c.echo("and after")
+	agent.RenewLeaf("db")
+	e.ready()
+	dialPublic(t, agent, "web", port).echo("again")
+	c.echo("and still")
+}
+
+func TestAStuckFirstLeafQueryDelaysTheStartByASecond(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	agent.StickLeafs(true, false)
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePort(t)
+	startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	dialPublic(t, agent, "web", port).echo("served")
+}
+
+func TestUnixSocketsWorkOnEverySide(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	dir := t.TempDir()
+	app, err := net.Listen("unix", dir+"/app.sock")
+	if err != nil {
+		t.Skipf("no unix sockets: %v", err)
+	}
+	defer app.Close()
+	go func() {
+		for {
+			c, err := app.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); _, _ = io.Copy(c, c) }()
+		}
+	}()
+	port := agenttest.FreePort(t)
+	instance(agent, "db", port)
+	c := serving("db", port, "unix:"+dir+"/app.sock")
+	c.Upstreams = []config.Upstream{to("db", 0)}
+	c.Upstreams[0].Bind = config.Address{Path: dir + "/up.sock", Mode: 0o600}
+	startEngine(t, agent, c).ready()
+	conn, err := net.Dial("unix", dir+"/up.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "7 bytes"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "7 bytes" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestListenersToOnePlaceAskTheAgentOnce(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	port := agenttest.FreePorts(t, 3)
+	instance(agent, "db", port)
+	e := startEngine(t, agent, calling("web", to("db", port), to("db", port+1), to("db", port+2))).ready()
+	agenttest.Eventually(t, soon, func() error {
+		for _, l := range e.Status().Listeners {
+			if !l.Upstream.Resolver.Has {
+				return fmt.Errorf("%s knows no instance", l.Address)
+			}
+		}
+		return nil
+	})
+	if n := agent.Counts(traffic.HealthConnect).Requests; n > 2 {
+		t.Errorf("%d requests for one destination", n)
+	}
+}
+
+func TestNothingToRunByIsSaidAndStillEndsCleanly(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	for name, o := range map[string]Options{
+		"no source":                    {Client: agent.Client("")},
+		"no client":                    {Source: &feed{}},
+		"an admin address for all":     {Source: &feed{}, Client: agent.Client(""), Admin: ":19000"},
+		"a registration without an ID": {Source: &feed{}, Client: agent.Client(""), Register: &RegisterOptions{Name: "web-proxy"}},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package connectproxy
+
+import (
+	"reflect"
+
+	"connect-proxy/config"
+)
+
+// changes is how to get from the listeners that run to the ones wanted, in the
+// order of its fields.
+type changes struct {
+	// stopFirst hold an address that something in start wants, so nothing can
+	// be started before they are gone.
+	stopFirst []key
+	start     []spec
+	update    []spec
+	stop      []key
+}
+
+func (c changes) empty() bool {
+	return len(c.stopFirst)+len(c.start)+len(c.update)+len(c.stop) == 0
+}
+
+// diff compares listeners by key. What is the same in both is in no list.
+func diff(running, wanted []spec) changes {
+	old := make(map[key]spec, len(running))
+	for _, s := range running {
+		old[s.key] = s
+	}
+	var c changes
+	kept := make(map[key]bool, len(wanted))
+	for _, s := range wanted {
+		have, ok := old[s.key]
+		switch {
+		case !ok:
+			c.start = append(c.start, s)
+			continue
+		case !reflect.DeepEqual(have, s):
+			c.update = append(c.update, s)
+		}
+		kept[s.key] = true
+	}
+	for _, s := range running {
+		switch {
+		case kept[s.key]:
+		case wantedByAny(s.bind, c.start):
+			c.stopFirst = append(c.stopFirst, s.key)
+		default:
+			c.stop = append(c.stop, s.key)
+		}
+	}
+	return c
+}
+
+func wantedByAny(a config.Address, starting []spec) bool {
+	for _, s := range starting {
+		if overlap(a, s.bind) {
+			return true
+		}
+	}
+	return false
+}
+
+// overlap says whether two addresses cannot be bound at once. A wildcard takes
+// the port on every host.
+func overlap(a, b config.Address) bool {
+	if a.Path != "" || b.Path != "" {
+		return a.Path == b.Path
+	}
+	return a.Port == b.Port && (a.Host == b.Host || wildcard(a.Host) || wildcard(b.Host))
+}
+
+func wildcard(host string) bool {
+	return host == "" || host == "0.0.0.0" || host == "::"
+}
