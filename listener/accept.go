@@ -55,9 +55,7 @@ func (l *Listener) accept(ctx context.Context) error {
 			a.pause()
 		}
 	}
-	if ctx.Err() == nil {
-		a.emptyQueue(ctx)
-	}
+	a.emptyQueue(ctx)
 	return nil
 }
 
@@ -102,7 +100,10 @@ func (a *acceptor) awaitSlot(c *conn, o *settings) error {
 // emptyQueue takes what the kernel has accepted and nobody has fetched.
 func (a *acceptor) emptyQueue(ctx context.Context) {
 	end := time.Now().Add(queueMost)
-	for now := time.Now(); now.Before(end) && a.l.deadline(now.Add(queueWait)); now = time.Now() {
+	for now := time.Now(); now.Before(end) && !a.l.conns.ending(); now = time.Now() {
+		if !a.l.deadline(now.Add(queueWait)) {
+			return
+		}
 		raw, err := a.l.ln.Accept()
 		if err != nil {
 			return

@@ -59,16 +59,13 @@ func (c *conn) enter(ctx context.Context) (Reason, error) {
 	if err := c.raw.SetDeadline(deadline); err != nil {
 		return reasonOf(stageHandshake, err), err
 	}
-	step, done := c.begin(ctx, deadline)
-	defer done()
-
 	if err := awaitByte(c.raw); err != nil {
 		if isTimeout(err) {
 			return ReasonHandshakeTimeout, err
 		}
 		return ReasonSilent, errSilent
 	}
-	session, err := c.o.Handshake(step, c.raw)
+	session, err := c.o.Handshake(&deadlineContext{ctx, deadline}, c.raw)
 	switch {
 	case err == nil:
 	case !peeks && errors.Is(err, io.EOF):
@@ -76,12 +73,18 @@ func (c *conn) enter(ctx context.Context) (Reason, error) {
 	default:
 		return reasonOf(stageHandshake, err), err
 	}
-	if !c.l.conns.identify(c, session) {
-		return ReasonShutdown, nil // cut: end knows better why
+	if session.Peer == "" { // nothing could revoke it later
+		return ReasonHandshakeFailed, errNoPeer
 	}
+	c.l.conns.identify(c, session)
 	if c.o.Authorize == nil {
 		return ReasonAuthorizationUnknown, errNoAuthorize
 	}
+	step := c.begin(ctx, deadline)
+	if c.isCut() {
+		return ReasonShutdown, nil // end knows better why
+	}
+	defer step.end()
 	if err := c.o.Authorize(step, session); err != nil {
 		return reasonOf(stageAuthorize, err), err
 	}
@@ -99,11 +102,11 @@ func (c *conn) connect(ctx context.Context) (Reason, error) {
 	if c.o.Dial == nil {
 		return ReasonDialFailed, errNoDial
 	}
-	step, done := c.begin(ctx, time.Now().Add(c.o.DialTimeout))
-	defer done()
-	if c.l.conns.cause(c) != ReasonUnknown {
+	step := c.begin(ctx, time.Now().Add(c.o.DialTimeout))
+	if c.isCut() {
 		return ReasonShutdown, nil
 	}
+	defer step.end()
 	target, err := c.o.Dial(step)
 	if err != nil {
 		return reasonOf(stageDial, err), err
@@ -115,18 +118,20 @@ func (c *conn) connect(ctx context.Context) (Reason, error) {
 }
 
 // begin makes the context of a step, where those who cut the connection find
-// it.
-func (c *conn) begin(ctx context.Context, deadline time.Time) (*stepContext, func()) {
+// it. isCut must be asked afterwards: who cut it earlier has not found it.
+func (c *conn) begin(ctx context.Context, deadline time.Time) *stepContext {
 	step := &stepContext{parent: ctx, deadline: deadline}
 	c.step.Store(step)
-	return step, step.end
+	return step
 }
+
+func (c *conn) isCut() bool { return c.l.conns.cause(c) != ReasonUnknown }
 
 // relay copies until both directions have ended.
 func (c *conn) relay(ctx context.Context) {
-	// Pipe gets a context that never ends: whoever cuts the connection closes
-	// its sockets, so an idle one needs no place in a tree of contexts.
-	counts, reason, err := Pipe(context.WithoutCancel(ctx), c.client, c.target.Conn, PipeOptions{
+	// ctx never ends: whoever cuts the connection closes its sockets, so an idle
+	// one needs no place in a tree of contexts.
+	counts, reason, err := Pipe(ctx, c.client, c.target.Conn, PipeOptions{
 		IdleTimeout:      c.o.IdleTimeout,
 		MaxLifetime:      c.o.MaxLifetime,
 		HalfCloseTimeout: c.o.HalfCloseTimeout,

@@ -41,6 +41,7 @@ var (
 	errHandshakes  = errors.New("as many handshakes as allowed are in flight")
 	errEnding      = errors.New("listener is being shut down")
 	errSilent      = errors.New("closed before the handshake began")
+	errNoPeer      = errors.New("client has no identity")
 	errNoAuthorize = errors.New("listener has a handshake and no authorization")
 	errNoDial      = errors.New("listener has nowhere to dial")
 	errNoListener  = errors.New("listener has no socket")

@@ -54,8 +54,9 @@ type Session struct {
 }
 
 // HandshakeFunc makes a Session of an accepted connection. The deadline of
-// HandshakeTimeout is set on raw, so the function needs no timer of its own;
-// ctx carries the same deadline. On error raw stays the Listener's to close.
+// HandshakeTimeout is set on raw, and whoever ends the connection closes raw, so
+// the function needs no timer or goroutine of its own: ctx carries the deadline
+// and is never cancelled. On error raw stays the Listener's to close.
 type HandshakeFunc func(ctx context.Context, raw net.Conn) (Session, error)
 
 // AuthorizeFunc says whether a peer may pass: nil, a *Denied, or another error

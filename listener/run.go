@@ -25,8 +25,8 @@ func (l *Listener) Run(ctx context.Context) error {
 		return nil
 	}
 
-	steps, cancel := context.WithCancel(ctx)
-	defer cancel()
+	// Connections do not end by ctx but by being cut, which says why.
+	steps := context.WithoutCancel(ctx)
 	failed := make(chan error, 1)
 	go func() { failed <- l.accept(steps) }()
 

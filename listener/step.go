@@ -59,3 +59,21 @@ func (s *stepContext) end() {
 		s.cancel()
 	}
 }
+
+// deadlineContext is the context of a handshake. Whatever ends a handshake does
+// so by the socket, by its deadline or by closing it, so there is nothing to
+// wait for here.
+type deadlineContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (d *deadlineContext) Deadline() (time.Time, bool) { return d.deadline, true }
+func (d *deadlineContext) Done() <-chan struct{}       { return nil }
+
+func (d *deadlineContext) Err() error {
+	if time.Now().Before(d.deadline) {
+		return nil
+	}
+	return context.DeadlineExceeded
+}

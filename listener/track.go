@@ -86,15 +86,13 @@ func (t *tracker) retry(c *conn, o *settings) error {
 	return nil
 }
 
-// identify moves a connection to its identity's list. It reports false if the
-// connection is to end.
-func (t *tracker) identify(c *conn, s Session) bool {
+// identify moves a connection to its identity's list.
+func (t *tracker) identify(c *conn, s Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unlink(c)
 	c.client, c.peer, c.resumed = s.Conn, s.Peer, s.Resumed
 	t.link(c)
-	return c.cause == ReasonUnknown
 }
 
 // admit exchanges the place among the handshakes for one among the
@@ -138,6 +136,13 @@ func (t *tracker) cause(c *conn) Reason {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return c.cause
+}
+
+// ending reports whether every connection is being cut.
+func (t *tracker) ending() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cutting != ReasonUnknown
 }
 
 // seal says that nothing is added from now on.

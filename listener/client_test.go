@@ -1,0 +1,21 @@
+package listener_test
+
+import (
+	"context"
+	"io"
+	"net"
+
+	"connect-proxy/listener/secure"
+)
+
+// secureClientUntilClosed connects as web and reads until it is cut off.
+func secureClientUntilClosed(l *running, w world) {
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return
+	}
+	defer raw.Close()
+	if c, err := secure.Client(context.Background(), raw, w.ca.ClientTLS(w.web)); err == nil {
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
