@@ -164,5 +164,5 @@ func (u *Upstream) noEndpoints(o *Options, cause error) error {
 	case p.filtered:
 		return fmt.Errorf("dialling %s: %w: the token may not read them all (service:read on the service and its proxy, node:read)", o.Name, ErrNoEndpoints)
 	}
-	return fmt.Errorf("dialling %s: %w: the catalogue has no healthy one with a Connect proxy", o.Name, ErrNoEndpoints)
+	return fmt.Errorf("dialling %s: %w: the agent shows none that is healthy and has a Connect proxy, or hides it from the token (service:read, node:read)", o.Name, ErrNoEndpoints)
 }

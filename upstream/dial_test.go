@@ -218,7 +218,7 @@ func TestWhyThereIsNoEndpointIsSaid(t *testing.T) {
 		status watch.Status
 		want   string
 	}{
-		{"an empty set", &Set{}, watch.Status{}, "dialling db: no instance to connect to: the catalogue has no healthy one with a Connect proxy"},
+		{"an empty set", &Set{}, watch.Status{}, "dialling db: no instance to connect to: the agent shows none that is healthy and has a Connect proxy, or hides it from the token (service:read, node:read)"},
 		{"a set that the token hides", &Set{Filtered: true}, watch.Status{}, "dialling db: no instance to connect to: the token may not read them all (service:read on the service and its proxy, node:read)"},
 		{"no answer yet", nil, watch.Status{}, "dialling db: no instance to connect to: the agent has not named any yet: context deadline exceeded"},
 		{"an agent that is down", nil, watch.Status{Err: errRefused}, "dialling db: no instance to connect to: the agent has not named any yet: context deadline exceeded: connection refused"},
