@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -107,11 +108,11 @@ func (a *Agent) explain(err error, what string) error {
 		asked  *url.Error
 	)
 	switch {
-	case errors.As(err, &syntax), errors.As(err, &typ):
-		return a.rubbish(what, err)
 	case errors.As(err, &asked):
 		// Without the URL, which says less than what is said here.
 		err = asked.Err
+	case errors.As(err, &syntax), errors.As(err, &typ), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return a.rubbish(what, err)
 	}
 	return fmt.Errorf("asking %s about %s: %w: check that the agent runs and that -http-addr names it", a.o.Address, what, err)
 }

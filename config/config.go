@@ -153,7 +153,7 @@ type Destination struct {
 	Namespace, Partition, Datacenter string
 }
 
-// String gives the destination as people write it: db, db.dc2, near.query.
+// String names the destination in logs: db, db.dc.dc2, near.query.
 func (d Destination) String() string {
 	s := d.Name
 	if d.Type == PreparedQuery {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"math/big"
 	"os"
 	"strconv"
 	"strings"
@@ -55,24 +54,16 @@ func (v value) whole() (int64, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, nil
 	}
-	if len(text) > 40 || strings.ContainsAny(text, "xXpP_iI") {
-		return 0, errNumber
-	}
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
-	case errors.Is(err, strconv.ErrRange):
+	case strings.ContainsAny(text, "xX_"), math.IsNaN(f), err == nil && math.IsInf(f, 0):
+		return 0, errNumber // Go's own spellings of numbers are not JSON's
+	case math.Abs(f) >= 1<<63:
 		return 0, errRange
-	case err != nil:
+	case err != nil, f != math.Trunc(f):
 		return 0, errNumber
 	}
-	n, exact := big.NewFloat(f).Int64()
-	switch {
-	case exact != big.Exact && f == math.Trunc(f):
-		return 0, errRange
-	case exact != big.Exact:
-		return 0, errNumber
-	}
-	return n, nil
+	return int64(f), nil
 }
 
 func (v value) count() (int, error) {

@@ -1,0 +1,369 @@
+package config
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	webProxy    = "/v1/agent/service/web-1-sidecar-proxy"
+	managedWeb1 = "/v1/agent/connect/proxy/web-1-proxy"
+	serviceWeb1 = "/v1/agent/service/web-1-proxy"
+	services    = "/v1/agent/services"
+)
+
+// changed is a recording after a change, under another hash.
+func changed(t *testing.T, file, before, after string) reply {
+	t.Helper()
+	r := recording(t, file)
+	r.hash += after
+	if !strings.Contains(r.body, before) {
+		t.Fatalf("%s does not contain %s", file, before)
+	}
+	r.body = strings.ReplaceAll(r.body, before, after)
+	return r
+}
+
+func TestARegistrationIsWatchedByItsHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const file = "service-web-1-sidecar-proxy.json"
+		f := newFakeAgent(map[string]reply{webProxy: recording(t, file)})
+		a := f.source(t, AgentOptions{ProxyID: "web-1-sidecar-proxy"})
+		cfg, err := next(t, a, time.Second)
+		if err != nil || cfg.Public.Local.Port != 8080 {
+			t.Fatalf("first: %+v, %v", cfg, err)
+		}
+		quiet(t, a, time.Hour)
+		if n := len(f.requests()); n > 16 {
+			t.Errorf("%d requests in an hour without a change", n)
+		}
+
+		go func() {
+			<-time.After(10 * time.Minute)
+			f.set(webProxy, changed(t, file, "8080", "8088"))
+		}()
+		start := time.Now()
+		cfg, err = next(t, a, time.Hour)
+		if err != nil || cfg.Public.Local.Port != 8088 {
+			t.Fatalf("after a change: %+v, %v", cfg, err)
+		}
+		if took := time.Since(start); took > 10*time.Minute+time.Second {
+			t.Errorf("a change was seen %s late", took-10*time.Minute)
+		}
+
+		// Nobody watches now, and a change must not be missed for that.
+		f.set(webProxy, changed(t, file, "8080", "8099"))
+		if cfg, err = next(t, a, time.Second); err != nil || cfg.Public.Local.Port != 8099 {
+			t.Fatalf("after a change between two calls: %+v, %v", cfg, err)
+		}
+		// Another hash for what means the same is no change.
+		f.set(webProxy, changed(t, file, `"Tags": []`, `"Tags": ["new"]`))
+		f.set(webProxy, changed(t, file, "8080", "8099"))
+		quiet(t, a, time.Hour)
+	})
+}
+
+func TestAManagedProxySeesWhatItsHashDoesNotCover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const file = "connect-proxy-web-1.json"
+		f := newFakeAgent(map[string]reply{managedWeb1: recording(t, file)})
+		a := f.source(t, AgentOptions{ProxyID: "web-1-proxy", Managed: true})
+		cfg, err := next(t, a, time.Second)
+		if err != nil || cfg.Mode != Managed || cfg.ProxyID != "web-1-proxy" {
+			t.Fatalf("first: %+v, %v", cfg, err)
+		}
+		same := changed(t, file, "127.0.0.1:8080", "127.0.0.1:8088")
+		same.hash = recording(t, file).hash
+		f.set(managedWeb1, same)
+		if cfg, err = next(t, a, 15*time.Second); err != nil || cfg.Public.Local.Port != 8088 {
+			t.Fatalf("after a change under the same hash: %+v, %v", cfg, err)
+		}
+		quiet(t, a, 10*time.Minute)
+		if n := len(f.requests()); n > 70 {
+			t.Errorf("%d requests in ten minutes", n)
+		}
+	})
+}
+
+func TestEitherOfTheManagedEndpointsWillDo(t *testing.T) {
+	for name, replies := range map[string]map[string]reply{
+		"only the managed one, as in Consul 1.2":    {managedWeb1: recording(t, "connect-proxy-web-1-consul-1.2.json")},
+		"only the services', as in later ones":      {serviceWeb1: recording(t, "service-managed-web-1.json")},
+		"the managed one unknown during a reload":   {managedWeb1: {status: 404, body: "unknown proxy service ID: web-1-proxy"}, serviceWeb1: recording(t, "service-managed-web-1.json")},
+		"the services' one refused, the other good": {managedWeb1: recording(t, "connect-proxy-web-1.json"), serviceWeb1: {status: 403}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newFakeAgent(replies).source(t, AgentOptions{ProxyID: "web-1-proxy", Managed: true})
+				cfg, err := next(t, a, time.Second)
+				if err != nil || cfg.Mode != Managed || cfg.Service != "web" || len(cfg.Upstreams) != 2 || cfg.DrainTimeout != DefaultManagedDrainTimeout {
+					t.Fatalf("got %+v, %v", cfg, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTroubleIsWaitedOutAndSaid(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		managed bool
+		reply   reply
+		want    []string // all of it in one line
+	}{
+		{"unknown", false, reply{status: 404, body: "unknown service ID: web-1-sidecar-proxy"},
+			[]string{`proxy "web-1-sidecar-proxy" is not registered at agent.test`, "/v1/agent/services"}},
+		{"no rights, said by a later agent", false, reply{status: 403, body: `Permission denied: token with AccessorID 'aafbfc4d-efd2-34eb-33b8-131bba94d931' lacks permission 'service:read' on "web-sidecar-proxy"`},
+			[]string{"agent.test", `the token lacks service:read on "web-sidecar-proxy"`}},
+		{"no token, said by a later agent", false, reply{status: 403, body: `Permission denied: anonymous token lacks permission 'service:read' on "web-sidecar-proxy". The anonymous token is used implicitly when a request does not specify a token.`},
+			[]string{`the token lacks service:read on "web-sidecar-proxy"`}},
+		{"no rights, said by an early agent", true, reply{status: 403, body: "Permission denied"},
+			[]string{"the token lacks service:write on the service behind the proxy", "CONNECT_PROXY_TOKEN"}},
+		{"no rights, and no reason", false, reply{status: 403, body: "Permission denied"},
+			[]string{"the token lacks service:read on the proxy's service name"}},
+		{"an unknown token", false, reply{status: 403, body: "ACL not found"},
+			[]string{"does not know the token", "-token-file"}},
+		{"too many requests", false, reply{status: 429, body: "Your IP is issuing too many concurrent connections"},
+			[]string{"429"}},
+		{"a server in trouble", false, reply{status: 500, body: "No cluster leader\nfor b1a05eed-e700-4000-8000-000000000001"},
+			[]string{"status 500: No cluster leader for …"}},
+		{"a server without words", false, reply{status: 502}, []string{"status 502: no reason given"}},
+		{"a web server", false, reply{body: "<html>welcome</html>"}, []string{"is not understood", "-http-addr"}},
+		{"half an answer", false, reply{body: `{"Kind": "connect-pr`}, []string{"is not understood"}},
+		{"an empty answer", false, reply{body: `{}`}, []string{"it is about nothing"}},
+		{"an answer of another shape", false, reply{body: `{"ID": "web-1-sidecar-proxy", "Proxy": []}`}, []string{"is not understood"}},
+		{"a managed answer of another shape", true, reply{body: `{"ProxyServiceID": 5}`}, []string{"is not understood"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path, good := webProxy, recording(t, "service-web-1-sidecar-proxy.json")
+				o := AgentOptions{ProxyID: "web-1-sidecar-proxy"}
+				if c.managed {
+					path, good = "/v1/agent/connect/proxy/web-1-sidecar-proxy", recording(t, "connect-proxy-web-1.json")
+					o.Managed = true
+				}
+				f := newFakeAgent(map[string]reply{path: c.reply})
+				a := f.source(t, o)
+				quiet(t, a, 10*time.Minute)
+				problem := a.Problem()
+				for _, want := range c.want {
+					if !strings.Contains(problem, want) {
+						t.Errorf("problem %q does not say %q", problem, want)
+					}
+				}
+				if strings.ContainsAny(problem, "\n\r") || strings.Contains(problem, "b1a05eed") {
+					t.Errorf("problem %q", problem)
+				}
+				if n := len(f.requests()); n > 300 {
+					t.Errorf("%d requests in ten minutes", n)
+				}
+				f.set(path, good)
+				if cfg, err := next(t, a, 15*time.Second); err != nil || cfg.Service != "web" || a.Problem() != "" {
+					t.Errorf("after it passed: %+v, %v, problem %q", cfg, err, a.Problem())
+				}
+			})
+		})
+	}
+}
+
+func TestAnAgentThatIsDownOrSilentIsNamed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client, err := api.NewClient(&api.Config{Address: address, HttpClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAgent(AgentOptions{Client: client, Address: address, ProxyID: "web-1-sidecar-proxy"})
+	quiet(t, a, 300*time.Millisecond)
+	if p := a.Problem(); !strings.HasPrefix(p, "asking "+address+` about proxy "web-1-sidecar-proxy": dial tcp `+address) || !strings.Contains(p, "-http-addr") {
+		t.Errorf("refused: %q", p)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		f := &handlerTransport{http.HandlerFunc(silent)}
+		client, err := api.NewClient(&api.Config{Address: "agent.test", HttpClient: &http.Client{Transport: f}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := NewAgent(AgentOptions{Client: client, ProxyID: "web-1-sidecar-proxy"})
+		quiet(t, a, time.Minute)
+		if p := a.Problem(); !strings.Contains(p, "no answer in time") || !strings.Contains(p, "the local agent") {
+			t.Errorf("silent: %q", p)
+		}
+	})
+}
+
+// handlerTransport serves in the process.
+type handlerTransport struct{ http.Handler }
+
+func (h *handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+func TestASidecarIsFoundByItsService(t *testing.T) {
+	twins := recording(t, "services-twins.json")
+	other := strings.NewReplacer(`"connect-proxy"`, `"mesh-gateway"`)
+	onlyB := reply{body: strings.Replace(twins.body, `"connect-proxy",
+        "ID": "twin-a"`, `"mesh-gateway",
+        "ID": "twin-a"`, 1)}
+	if onlyB.body == twins.body {
+		t.Fatal("the recording has another shape")
+	}
+	const twinB = "/v1/agent/service/twin-b"
+	for _, c := range []struct{ name, service, want string }{
+		{"by its ID", "web-1", "web-1-sidecar-proxy"},
+		{"by its ID in another case", "WEB-1", "web-1-sidecar-proxy"},
+		{"the only one of two that is a proxy", "Twin-1", "twin-b"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeAgent(map[string]reply{services: onlyB, webProxy: recording(t, "service-web-1-sidecar-proxy.json"), twinB: recording(t, "service-twin-b.json")})
+				a := f.source(t, AgentOptions{SidecarFor: c.service})
+				if cfg, err := next(t, a, time.Second); err != nil || cfg.ProxyID != c.want || cfg.Mode != Registered {
+					t.Errorf("got %+v, %v", cfg, err)
+				}
+			})
+		})
+	}
+	t.Run("none yet", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeAgent(map[string]reply{services: {body: other.Replace(twins.body)}, webProxy: recording(t, "service-web-1-sidecar-proxy.json")})
+			a := f.source(t, AgentOptions{SidecarFor: "web-1"})
+			quiet(t, a, 10*time.Minute)
+			if p := a.Problem(); !strings.HasPrefix(p, `the proxy of service "web-1" is not registered at agent.test: register one`) || strings.Contains(p, "service:read") {
+				t.Errorf("problem: %q", p)
+			}
+			f.set(services, reply{body: `{}`})
+			quiet(t, a, time.Minute)
+			if p := a.Problem(); !strings.Contains(p, "service:read") {
+				t.Errorf("problem where the agent shows nothing: %q", p)
+			}
+			f.set(services, reply{status: 403, body: "ACL not found"})
+			quiet(t, a, time.Minute)
+			if p := a.Problem(); !strings.Contains(p, "does not know the token") {
+				t.Errorf("problem where the token is unknown: %q", p)
+			}
+			f.set(services, onlyB)
+			if cfg, err := next(t, a, 15*time.Second); err != nil || cfg.ProxyID != "web-1-sidecar-proxy" {
+				t.Errorf("once it is there: %+v, %v", cfg, err)
+			}
+		})
+	})
+	t.Run("two of them", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeAgent(map[string]reply{services: twins, twinB: recording(t, "service-twin-b.json")})
+			a := f.source(t, AgentOptions{SidecarFor: "Twin-1"})
+			refused(t, a, `-sidecar-for: "Twin-1": several proxies are registered for it: choose one with -proxy-id: twin-a, twin-b`)
+			quiet(t, a, 10*time.Minute)
+			if n := len(f.requests()); n > 300 {
+				t.Errorf("%d requests in ten minutes", n)
+			}
+			f.set(services, onlyB)
+			if cfg, err := next(t, a, 15*time.Second); err != nil || cfg.ProxyID != "twin-b" {
+				t.Errorf("once there is one: %+v, %v", cfg, err)
+			}
+		})
+	})
+	t.Run("back under another ID", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeAgent(map[string]reply{services: onlyB, twinB: recording(t, "service-twin-b.json")})
+			a := f.source(t, AgentOptions{SidecarFor: "Twin-1"})
+			if _, err := next(t, a, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			f.set(twinB, reply{status: 404, body: "unknown service ID: twin-b"})
+			f.set("/v1/agent/service/twin-c", changed(t, "service-twin-b.json", "twin-b", "twin-c"))
+			f.set(services, reply{body: strings.ReplaceAll(onlyB.body, "twin-b", "twin-c")})
+			if cfg, err := next(t, a, time.Minute); err != nil || cfg.ProxyID != "twin-c" {
+				t.Errorf("got %+v, %v", cfg, err)
+			}
+		})
+	})
+}
+
+func TestAnInvalidRegistrationIsReportedOnceForEachContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const file = "service-web-1-sidecar-proxy.json"
+		good, bad := recording(t, file), changed(t, file, "9191", "91910")
+		f := newFakeAgent(map[string]reply{webProxy: bad})
+		a := f.source(t, AgentOptions{ProxyID: "web-1-sidecar-proxy"})
+		refused(t, a, `(proxy "web-1-sidecar-proxy" at agent.test): proxy.upstreams[0].local_bind_port: 91910`)
+		quiet(t, a, time.Hour)
+		if !strings.Contains(a.Problem(), "91910") {
+			t.Errorf("problem: %q", a.Problem())
+		}
+		f.set(webProxy, good)
+		if _, err := next(t, a, time.Second); err != nil || a.Problem() != "" {
+			t.Fatalf("good again: %v, problem %q", err, a.Problem())
+		}
+		f.set(webProxy, changed(t, file, "9191", "91911"))
+		refused(t, a, "91911")
+		f.set(webProxy, good)
+		quiet(t, a, time.Hour) // it is the one in force
+		f.set(webProxy, changed(t, file, "9191", "91911"))
+		refused(t, a, "91911")
+	})
+}
+
+func TestAnOverrideWinsAndIsValidated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeAgent(map[string]reply{webProxy: recording(t, "service-web-1-sidecar-proxy.json")})
+		listen := Address{Host: "127.0.0.9", Port: 21099}
+		a := f.source(t, AgentOptions{ProxyID: "web-1-sidecar-proxy", Override: func(c *Config) { c.Public.Bind = listen }})
+		if cfg, err := next(t, a, time.Second); err != nil || cfg.Public.Bind != listen {
+			t.Errorf("got %+v, %v", cfg, err)
+		}
+		a = f.source(t, AgentOptions{ProxyID: "web-1-sidecar-proxy", Override: func(c *Config) { c.DrainTimeout = -time.Second }})
+		refused(t, a, "proxy.config.drain_timeout: -1s: negative")
+	})
+}
+
+func TestExactlyOneWayToNameAProxyIsAsked(t *testing.T) {
+	for _, o := range []AgentOptions{{}, {ProxyID: "a", SidecarFor: "b"}} {
+		refused(t, NewAgent(o), "exactly one of")
+	}
+}
+
+func TestARealServerIsReadToo(t *testing.T) {
+	// The same over a socket, headers and chunks included.
+	f := newFakeAgent(map[string]reply{webProxy: recording(t, "service-web-1-sidecar-proxy.json")})
+	server := httptest.NewServer(f)
+	defer server.Close()
+	client, err := api.NewClient(&api.Config{Address: server.URL, HttpClient: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAgent(AgentOptions{Client: client, Address: server.URL, ProxyID: "web-1-sidecar-proxy"})
+	if cfg, err := next(t, a, 5*time.Second); err != nil || cfg.Service != "web" {
+		t.Fatalf("got %+v, %v", cfg, err)
+	}
+	go f.set(webProxy, changed(t, "service-web-1-sidecar-proxy.json", "8080", "8088"))
+	if cfg, err := next(t, a, 5*time.Second); err != nil || cfg.Public.Local.Port != 8088 {
+		t.Fatalf("got %+v, %v", cfg, err)
+	}
+	if asked := f.requests(); !slices.Contains(asked, webProxy+"#") {
+		t.Errorf("asked %q", asked)
+	}
+}
