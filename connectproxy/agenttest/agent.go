@@ -21,6 +21,8 @@ type Agent struct {
 	Client *api.Client
 	// HTTPAddr is host:port.
 	HTTPAddr string
+	// WANAddr is host:port of the gossip between datacenters.
+	WANAddr string
 	// Token may do everything; empty where there are no ACLs.
 	Token string
 	// DataDir and ConfigDir are the agent's.
@@ -105,7 +107,7 @@ func start(t testing.TB, r agentbuild.Release, o Options) *Agent {
 	}
 	a.env = append([]string{a.mark()}, o.Env...)
 	first := FreePorts(t, portCount)
-	a.HTTPAddr, a.ProxyPort = loopback(first), first+4
+	a.HTTPAddr, a.WANAddr, a.ProxyPort = loopback(first), loopback(first+3), first+4
 	a.Client = a.ClientWithToken(a.Token)
 	if err := writeConfig(a.ConfigDir, settings(r, o, first, a.Token), o.HCL); err != nil {
 		t.Fatalf("writing the agent's configuration: %v", err)
@@ -150,6 +152,8 @@ func (a *Agent) Launch() {
 	if err != nil {
 		a.t.Fatalf("starting the agent: %v", err)
 	}
+	// A line for each request drowns the rest: a test polls.
+	p.noise = []string{"http: Request GET", "agent.http: Request finished: method=GET"}
 	a.process = p
 	a.guard.watch(p.Pid())
 }

@@ -219,6 +219,28 @@ func TestNothingIsLeftOfATestProcessThatIsKilled(t *testing.T) {
 	})
 }
 
+func TestTwoDatacentersShareARoot(t *testing.T) {
+	agenttest.SkipShort(t)
+	one := agenttest.Modern(t, agenttest.Options{})
+	two := agenttest.Modern(t, agenttest.Options{Datacenter: "dc2", NodeName: "node-2", HCL: []string{agenttest.JoinedTo(one)}})
+	t.Logf("the second is ready after %s", two.Started)
+	agenttest.Eventually(t, 30*time.Second, func() error {
+		first, _, err := one.Client.Agent().ConnectCARoots(nil)
+		if err != nil {
+			return err
+		}
+		second, _, err := two.Client.Agent().ConnectCARoots(nil)
+		if err == nil && (first.TrustDomain != second.TrustDomain || first.ActiveRootID != second.ActiveRootID) {
+			err = fmt.Errorf("%s in one, %s in the other", first.TrustDomain, second.TrustDomain)
+		}
+		return err
+	})
+	leaf, _, err := two.Client.Agent().ConnectCALeaf("web", nil)
+	if err != nil || !strings.Contains(leaf.ServiceURI, "/dc/dc2/") {
+		t.Errorf("%v, %v", leaf, err)
+	}
+}
+
 func TestTwoAgentsOfEachVersionRunAtOnce(t *testing.T) {
 	agenttest.SkipShort(t)
 	agents := []*agenttest.Agent{

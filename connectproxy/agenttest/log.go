@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -43,9 +44,11 @@ func (l *Log) String() string {
 	return string(l.text)
 }
 
-// Tail is the last n lines.
-func (l *Log) Tail(n int) string {
-	lines := l.Lines()
+// Tail is the last n lines without those that contain any of the texts.
+func (l *Log) Tail(n int, without ...string) string {
+	lines := slices.DeleteFunc(l.Lines(), func(line string) bool {
+		return slices.ContainsFunc(without, func(text string) bool { return strings.Contains(line, text) })
+	})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
@@ -58,11 +61,8 @@ func (l *Log) Lines() []string {
 func (l *Log) Matching(texts ...string) []string {
 	var found []string
 	for _, line := range l.Lines() {
-		for _, text := range texts {
-			if strings.Contains(line, text) {
-				found = append(found, line)
-				break
-			}
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
+			found = append(found, line)
 		}
 	}
 	return found

@@ -33,6 +33,8 @@ type Process struct {
 	t    testing.TB
 	name string
 	cmd  *exec.Cmd
+	// noise marks lines that are left out when the test has failed.
+	noise []string
 	// done is closed once the process has been waited for.
 	done chan struct{}
 }
@@ -92,7 +94,7 @@ func (p *Process) end() {
 	killGroup(p.cmd.Process.Pid)
 	<-p.done
 	if p.t.Failed() {
-		p.t.Logf("the end of what %s (pid %d, %s) wrote:\n%s", p.name, p.Pid(), p.cmd.ProcessState, p.Output.Tail(80))
+		p.t.Logf("the end of what %s (pid %d, %s) wrote:\n%s", p.name, p.Pid(), p.cmd.ProcessState, p.Output.Tail(80, p.noise...))
 	}
 }
 

@@ -118,6 +118,16 @@ func ProxyDefaults(command []string, config map[string]any) string {
 	return mustJSON(map[string]any{"connect": map[string]any{"proxy_defaults": defaults}})
 }
 
+// JoinedTo makes a server of another datacenter join the primary one's, as a
+// configuration file. The primary's root signs for both from Consul 1.6 on;
+// before that each datacenter has a trust domain of its own.
+func JoinedTo(primary *Agent) string {
+	return mustJSON(map[string]any{
+		"primary_datacenter": primary.Datacenter,
+		"retry_join_wan":     []string{primary.WANAddr},
+	})
+}
+
 // mustJSON encodes what is made of maps, strings and numbers alone.
 func mustJSON(v any) string {
 	text, err := json.MarshalIndent(v, "", "  ")
