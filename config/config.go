@@ -120,8 +120,10 @@ const (
 	// LeastConnections picks the less loaded of two random instances,
 	// honouring weights. It is the default.
 	LeastConnections Balance = "least_connections"
-	RoundRobin       Balance = "round_robin"
-	Random           Balance = "random"
+	// RoundRobin takes the instances in turn, honouring weights.
+	RoundRobin Balance = "round_robin"
+	// Random picks any, honouring weights.
+	Random Balance = "random"
 	// Ordered takes the first instance that works, in the catalog's order.
 	Ordered Balance = "ordered"
 )
@@ -140,7 +142,9 @@ type PassiveHealth struct {
 type DestinationType string
 
 const (
-	Service       DestinationType = "service"
+	// Service is a service of the catalog. It is the default.
+	Service DestinationType = "service"
+	// PreparedQuery is run by the agent, which decides on the service.
 	PreparedQuery DestinationType = "prepared_query"
 )
 
