@@ -1,0 +1,58 @@
+# make          this list
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Every flag of the project's Go commands is said here and nowhere else.
+LINT  := go tool -modfile=testdata/lint/go.mod golangci-lint
+AGENTS := go run ./connectproxy/agenttest/agentbuild/cmd
+CROSS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+
+.PHONY: help build demo test cross lint check clean
+
+help:
+	@echo 'make build   build ./connect-proxy'
+	@echo 'make demo    a mesh of two services under a real Consul agent, from nothing'
+	@echo 'make test    every test, real agents and applications included'
+	@echo 'make cross   build for $(CROSS)'
+	@echo 'make lint    gofmt, go vet and golangci-lint'
+	@echo 'make check   what CI runs: test, cross, lint'
+	@echo 'make clean   remove what was built here'
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o connect-proxy .
+
+demo:
+	@go run ./connectproxy/agenttest/demo $(if $(KEEP),-keep)
+
+# The agents are built before the tests, since go test would keep the lines that
+# say so to itself for minutes. The probe is the real thing: a compiler without
+# its headers is no compiler.
+test:
+	@$(AGENTS) managed modern >/dev/null
+	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
+		echo 'make test: with the race detector'; \
+		CGO_ENABLED=1 go test -race -timeout 30m ./...; \
+	else \
+		echo 'make test: WITHOUT the race detector, for want of a C compiler'; \
+		go test -timeout 30m ./...; \
+	fi
+
+cross:
+	@for target in $(CROSS); do \
+		echo "building for $$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -o /dev/null . || exit 1; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./... || exit 1; \
+	done
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is wanted for: $$unformatted"; exit 1; fi
+	go vet ./...
+	@echo 'the linter is built on its first run, which takes some minutes'
+	$(LINT) run
+
+check:
+	.ci/run
+
+clean:
+	rm -f connect-proxy

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+)
+
+// defaultAgent is where an agent serves its HTTP API unless told otherwise.
+const defaultAgent = "127.0.0.1:8500"
+
+// agentSettings say how the local agent is reached, flags and environment
+// already weighed against each other.
+type agentSettings struct {
+	address              string
+	tls                  api.TLSConfig
+	https                bool
+	auth                 *api.HttpBasicAuth
+	token, tokenFile     string
+	datacenter           string
+	namespace, partition string
+}
+
+// settings weighs each flag against its variable. The result does not depend on
+// what consul/api would read from the environment itself: there an empty or
+// misspelt CONSUL_HTTP_SSL_VERIFY turns verification off, and an inherited
+// CONSUL_HTTP_TOKEN_FILE beats the token that the agent made for this proxy.
+func (a *agentFlags) settings(env environ) (agentSettings, []string) {
+	s := agentSettings{
+		address:    agentAddress(first(a.httpAddr, env("CONSUL_HTTP_ADDR"), defaultAgent)),
+		datacenter: a.datacenter,
+		namespace:  first(a.namespace, env("CONSUL_NAMESPACE")),
+		partition:  first(a.partition, env("CONSUL_PARTITION")),
+		tls: api.TLSConfig{
+			Address:  first(a.tlsServerName, env("CONSUL_TLS_SERVER_NAME")),
+			CAFile:   first(a.caFile, env("CONSUL_CACERT")),
+			CAPath:   first(a.caPath, env("CONSUL_CAPATH")),
+			CertFile: first(a.clientCert, env("CONSUL_CLIENT_CERT")),
+			KeyFile:  first(a.clientKey, env("CONSUL_CLIENT_KEY")),
+		},
+	}
+	s.token, s.tokenFile = a.tokens(env)
+	if user, password, _ := strings.Cut(env("CONSUL_HTTP_AUTH"), ":"); user != "" || password != "" {
+		s.auth = &api.HttpBasicAuth{Username: user, Password: password}
+	}
+	ssl, problems := boolean(env, "CONSUL_HTTP_SSL", false)
+	verify, more := boolean(env, "CONSUL_HTTP_SSL_VERIFY", true)
+	s.https, s.tls.InsecureSkipVerify = ssl, !verify
+	return s, append(problems, more...)
+}
+
+// tokens gives the token or the file it is in. The agent hands its own
+// environment down to the proxies it launches, so the token that it made for
+// this one, CONNECT_PROXY_TOKEN, comes before any CONSUL_HTTP_*.
+func (a *agentFlags) tokens(env environ) (token, file string) {
+	switch {
+	case a.tokenFile != "":
+		return "", a.tokenFile
+	case a.token != "":
+		return a.token, ""
+	case env("CONNECT_PROXY_TOKEN") != "":
+		return env("CONNECT_PROXY_TOKEN"), ""
+	case env("CONSUL_HTTP_TOKEN_FILE") != "":
+		return "", env("CONSUL_HTTP_TOKEN_FILE")
+	}
+	return env("CONSUL_HTTP_TOKEN"), ""
+}
+
+// first is the first value that is set.
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// boolean reads a variable of strconv.ParseBool's spellings.
+func boolean(env environ, name string, unset bool) (bool, []string) {
+	text := env(name)
+	if text == "" {
+		return unset, nil
+	}
+	v, err := strconv.ParseBool(text)
+	if err != nil {
+		return unset, []string{fmt.Sprintf("%s=%s: set it to true or false", name, text)}
+	}
+	return v, nil
+}
+
+// agentAddress makes an address that can be dialled of one that was bound:
+// Consul 1.2.1 hands its proxies 0.0.0.0 or [::] as the agent's address.
+func agentAddress(address string) string {
+	scheme, rest, found := strings.Cut(address, "://")
+	if !found {
+		scheme, rest = "", address
+	} else {
+		scheme += "://"
+	}
+	for bound, loopback := range map[string]string{"0.0.0.0:": "127.0.0.1:", "[::]:": "[::1]:"} {
+		if port, ok := strings.CutPrefix(rest, bound); ok {
+			return scheme + loopback + port
+		}
+	}
+	if strings.HasPrefix(rest, ":") {
+		rest = "127.0.0.1" + rest
+	}
+	return scheme + rest
+}
+
+// tokenByTransport is what consul/api is told the token is. An empty value
+// would make it fall back on CONSUL_HTTP_TOKEN and CONSUL_HTTP_TOKEN_FILE; it
+// is never sent, since the transport sets or removes the header of each
+// request.
+const tokenByTransport = "set by the transport"
+
+// agentClient is the client and the transport to close behind it.
+type agentClient struct {
+	*api.Client
+	transport *tokenTransport
+}
+
+// newClient connects nothing yet. It reads the TLS files and the token file,
+// so that a wrong path is named at once.
+func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
+	tlsConfig, err := api.SetupTLSConfig(&s.tls)
+	if err != nil {
+		return agentClient{}, fmt.Errorf("reading the TLS files for the agent at %s: %w", s.address, err)
+	}
+	if s.tokenFile != "" {
+		if _, err := os.ReadFile(s.tokenFile); err != nil {
+			return agentClient{}, fmt.Errorf("reading the token file: %w", err)
+		}
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: 10 * time.Second,
+		// A watch holds a connection while it blocks and gives it back for a
+		// moment between two questions; the default of 2 would then close and
+		// open one per answer.
+		MaxIdleConnsPerHost: 32,
+		IdleConnTimeout:     90 * time.Second,
+	}
+	address := s.address
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		// consul/api would replace our HTTP client, and the token with it.
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", path)
+		}
+		address, s.https = "localhost", false
+	}
+	scheme := "http"
+	if s.https {
+		scheme = "https"
+	}
+	tokens := &tokenTransport{base: transport, token: s.token, file: s.tokenFile, logger: logger}
+	client, err := api.NewClient(&api.Config{
+		Address:    address,
+		Scheme:     scheme,
+		Datacenter: s.datacenter,
+		HttpClient: &http.Client{Transport: tokens},
+		HttpAuth:   s.auth,
+		Token:      tokenByTransport,
+		Namespace:  s.namespace,
+		Partition:  s.partition,
+	})
+	if err != nil {
+		return agentClient{}, fmt.Errorf("preparing the client of the agent at %s: %w", s.address, err)
+	}
+	return agentClient{Client: client, transport: tokens}, nil
+}

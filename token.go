@@ -1,0 +1,68 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const tokenHeader = "X-Consul-Token"
+
+// tokenTransport puts the ACL token on every request to the agent. consul/api
+// reads a token file once; here a replaced one is in use from the next request
+// on, so that a token can be rotated under a running proxy. There are few
+// requests, most of them block for minutes, so the file is simply read for each.
+type tokenTransport struct {
+	base   *http.Transport
+	token  string // without a file
+	file   string
+	logger hclog.Logger
+
+	mu     sync.Mutex
+	last   string // the file's last usable content
+	broken bool   // the file could not be used, and that was said
+}
+
+var _ http.RoundTripper = (*tokenTransport)(nil)
+
+// RoundTrip sends a copy of the request, with the token of the moment or none.
+func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if token := t.current(); token != "" {
+		r.Header.Set(tokenHeader, token)
+	} else {
+		r.Header.Del(tokenHeader)
+	}
+	return t.base.RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client's calls.
+func (t *tokenTransport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// current keeps the last token while the file is missing or empty: whoever
+// replaces it may be between two steps.
+func (t *tokenTransport) current() string {
+	if t.file == "" {
+		return t.token
+	}
+	content, err := os.ReadFile(t.file)
+	token := strings.TrimSpace(string(content))
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil || token == "" {
+		if !t.broken {
+			t.broken = true
+			t.logger.Warn("token file is unreadable or empty, keeping the last token", "file", t.file, "error", err)
+		}
+		return t.last
+	}
+	if t.broken || (t.last != "" && t.last != token) {
+		t.logger.Info("token file read anew", "file", t.file)
+	}
+	t.last, t.broken = token, false
+	return token
+}
