@@ -62,7 +62,7 @@ func (l *Listener) accept(ctx context.Context) error {
 // take sends one client up the ladder.
 func (a *acceptor) take(ctx context.Context, raw net.Conn) {
 	o := a.l.options.Load()
-	c := &conn{l: a.l, o: o, raw: raw, client: raw, start: time.Now()}
+	c := &conn{l: a.l, o: o, addr: raw.RemoteAddr(), raw: raw, client: raw, start: time.Now()}
 	err := a.l.conns.add(c, o)
 	if errors.Is(err, errHandshakes) {
 		err = a.awaitSlot(c, o)
@@ -70,10 +70,10 @@ func (a *acceptor) take(ctx context.Context, raw net.Conn) {
 		a.crowded = false
 	}
 	if err != nil {
-		c.end(Counts{}, ReasonLimit, err)
+		c.refuse(ReasonLimit, err)
 		return
 	}
-	a.l.workers.do(ctx, c)
+	go c.climb(ctx)
 }
 
 // awaitSlot waits until a handshake has ended in whose place c can go.

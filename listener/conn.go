@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"connect-proxy/listener/relay"
 )
 
 // conn is one accepted connection. Its goroutine owns it; what tracker.mu
@@ -14,11 +16,12 @@ import (
 type conn struct {
 	l     *Listener
 	o     *settings // of the moment it was accepted
-	raw   net.Conn
+	addr  net.Addr  // the client's
 	start time.Time
 
 	// Guarded by tracker.mu, written by the connection's goroutine alone, which
-	// may read them without.
+	// may read them without. The sockets are nil once the relay has them.
+	raw     net.Conn
 	client  net.Conn // raw, or what the handshake made of it
 	peer    string
 	resumed bool
@@ -28,26 +31,22 @@ type conn struct {
 	prev, next *conn
 	place      place
 	cause      Reason
+	relay      *relay.Relay
 
 	step    atomic.Pointer[stepContext]
 	relayed bool
 }
 
-// climb takes the connection up the ladder. The relay at its top runs on a
-// goroutine of its own: this one's stack has grown for a handshake.
+// climb takes the connection up the ladder.
 func (c *conn) climb(ctx context.Context) {
 	reason, err := c.enter(ctx)
 	if reason == ReasonUnknown {
 		reason, err = c.connect(ctx)
 	}
 	c.step.Store(nil)
-	if reason != ReasonUnknown {
-		c.end(Counts{}, reason, err)
-		return
+	if reason != ReasonUnknown || !c.handOver() {
+		c.refuse(reason, err)
 	}
-	c.relayed = true
-	c.o.Observer.ConnOpened(c.open())
-	go c.relay(ctx)
 }
 
 // enter establishes who the client is and that it may pass.
@@ -111,9 +110,7 @@ func (c *conn) connect(ctx context.Context) (Reason, error) {
 	if err != nil {
 		return reasonOf(stageDial, err), err
 	}
-	if !c.l.conns.attach(c, target) {
-		return ReasonShutdown, nil
-	}
+	c.l.conns.attach(c, target)
 	return ReasonUnknown, nil
 }
 
@@ -127,33 +124,42 @@ func (c *conn) begin(ctx context.Context, deadline time.Time) *stepContext {
 
 func (c *conn) isCut() bool { return c.l.conns.cause(c) != ReasonUnknown }
 
-// relay copies until both directions have ended.
-func (c *conn) relay(ctx context.Context) {
-	// ctx never ends: whoever cuts the connection closes its sockets, so an idle
-	// one needs no place in a tree of contexts.
-	counts, reason, err := Pipe(ctx, c.client, c.target.Conn, PipeOptions{
-		IdleTimeout:      c.o.IdleTimeout,
-		MaxLifetime:      c.o.MaxLifetime,
-		HalfCloseTimeout: c.o.HalfCloseTimeout,
-	})
-	c.end(counts, reason, err)
-}
-
-// end closes what is open, tells it and takes the connection out.
-func (c *conn) end(counts Counts, reason Reason, err error) {
+// refuse ends a connection that will not be relayed.
+func (c *conn) refuse(reason Reason, err error) {
 	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
 		reason, err = cause, nil
 	}
-	if !c.relayed { // Pipe closes what it relays
-		c.refuse(reason)
+	if c.target.Conn != nil {
+		abort(c.target.Conn)
 	}
+	switch reason {
+	case ReasonSilent, ReasonHandshakeFailed:
+		_ = c.raw.Close() // a reset could overtake the alert that says why
+	default:
+		// A dial that failed must not look like an answer that was empty.
+		abort(c.client)
+	}
+	c.finish(relay.Result{}, reason, err)
+}
+
+// end is called by the relay when both sides are closed.
+func (c *conn) end(r relay.Result) {
+	reason, err := reasonOfEnd(r), r.Err
+	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
+		reason, err = cause, nil
+	}
+	c.finish(r, reason, err)
+}
+
+// finish tells of a connection whose sides are closed and takes it out.
+func (c *conn) finish(r relay.Result, reason Reason, err error) {
 	if c.target.Release != nil {
 		c.target.Release()
 	}
 	s := Summary{
 		Open:       c.open(),
-		ToUpstream: counts.ToUpstream,
-		ToClient:   counts.ToClient,
+		ToUpstream: r.ToUpstream,
+		ToClient:   r.ToClient,
 		Duration:   time.Since(c.start),
 		Reason:     reason,
 		Err:        err,
@@ -165,24 +171,10 @@ func (c *conn) end(counts Counts, reason Reason, err error) {
 	c.l.conns.remove(c)
 }
 
-// refuse closes a connection that was not relayed.
-func (c *conn) refuse(reason Reason) {
-	if c.target.Conn != nil {
-		abort(c.target.Conn)
-	}
-	switch reason {
-	case ReasonSilent, ReasonHandshakeFailed:
-		_ = c.raw.Close() // a reset could overtake the alert that says why
-	default:
-		// A dial that failed must not look like an answer that was empty.
-		abort(c.client)
-	}
-}
-
 func (c *conn) open() Open {
 	o := Open{
 		Listener: c.o.Name,
-		Client:   c.raw.RemoteAddr(),
+		Client:   c.addr,
 		Peer:     c.peer,
 		Instance: c.target.Instance,
 	}

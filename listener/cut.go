@@ -1,12 +1,17 @@
 package listener
 
-import "net"
+import (
+	"net"
+
+	"connect-proxy/listener/relay"
+)
 
 // severed is what of a connection must be ended to end it, taken under the
 // tracker's lock and ended outside of it.
 type severed struct {
-	client, upstream net.Conn
+	client, upstream net.Conn // nil from when the relay takes them
 	step             *stepContext
+	relay            *relay.Relay
 }
 
 // cutPeers cuts the connections of every identity that matches.
@@ -45,14 +50,6 @@ func (t *tracker) cutAll(r Reason) int {
 	return len(cut)
 }
 
-// cutOne cuts one connection unless it has ended.
-func (t *tracker) cutOne(c *conn, r Reason) {
-	t.mu.Lock()
-	cut := c.sever(r, nil)
-	t.mu.Unlock()
-	end(cut)
-}
-
 // sever marks the connections of a list that nothing has cut yet.
 func sever(c *conn, r Reason, cut []severed) []severed {
 	for ; c != nil; c = c.next {
@@ -66,7 +63,7 @@ func (c *conn) sever(r Reason, cut []severed) []severed {
 		return cut
 	}
 	c.cause = r
-	return append(cut, severed{client: c.client, upstream: c.target.Conn, step: c.step.Load()})
+	return append(cut, severed{c.client, c.target.Conn, c.step.Load(), c.relay})
 }
 
 func end(cut []severed) {
@@ -74,7 +71,13 @@ func end(cut []severed) {
 		if s.step != nil {
 			s.step.end()
 		}
-		abort(s.client)
+		if s.relay != nil {
+			s.relay.Close()
+			continue
+		}
+		if s.client != nil {
+			abort(s.client)
+		}
 		if s.upstream != nil {
 			abort(s.upstream)
 		}

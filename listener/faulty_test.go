@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"connect-proxy/listener"
 	"connect-proxy/listener/listenertest"
-
-	"golang.org/x/sys/unix"
 )
 
 // faultyListener fails to accept while broken is set.

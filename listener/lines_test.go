@@ -62,7 +62,7 @@ func TestLinesAreBoundedForEachReasonAndWhatIsLeftOutIsCounted(t *testing.T) {
 		if n := lines(); n != 1 {
 			t.Error("one reason's flood silences another")
 		}
-		time.Sleep(2 * time.Second) // of the bubble's clock
+		<-time.After(2 * time.Second) // of the bubble's clock
 		w.closed(log, summaryOf(ReasonHandshakeFailed, false))
 		if !strings.Contains(out.String(), "suppressed=980") {
 			t.Errorf("no count of what was left out: %s", out.String())

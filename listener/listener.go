@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/listener/relay"
 )
 
 const (
@@ -89,8 +91,12 @@ type Options struct {
 	// authorized yet; zero means DefaultMaxHandshakes.
 	MaxHandshakes int
 
-	// IdleTimeout, MaxLifetime and HalfCloseTimeout are handed to Pipe; see
-	// PipeOptions for their zero values.
+	// Relay moves the bytes of connections that have climbed the ladder; several
+	// listeners may share one, whose owner closes it after them. Nil gives this
+	// listener one of its own. New fixes it, Update does not change it.
+	Relay *relay.Engine
+	// IdleTimeout, MaxLifetime and HalfCloseTimeout are relay.Options', as are
+	// their zero values.
 	IdleTimeout, MaxLifetime, HalfCloseTimeout time.Duration
 
 	// Observer is told of every connection; nil means nobody.
@@ -128,13 +134,13 @@ func (o Options) settings() *settings {
 // Listener accepts connections on one socket. Its methods are safe for
 // concurrent use.
 type Listener struct {
-	ln      net.Listener
-	options atomic.Pointer[settings]
-	problem atomic.Pointer[string]
-
-	conns   *tracker
-	workers *workers
-	lines   lines
+	ln       net.Listener
+	options  atomic.Pointer[settings]
+	problem  atomic.Pointer[string]
+	conns    *tracker
+	relay    *relay.Engine
+	ownRelay bool
+	lines    lines
 
 	// mu makes Run and StopAccepting agree on who closes the socket.
 	mu       sync.Mutex
@@ -158,10 +164,13 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	l := &Listener{
 		ln:       ln,
 		conns:    newTracker(),
-		workers:  newWorkers(),
+		relay:    o.Relay,
 		stopping: make(chan struct{}),
 		released: make(chan struct{}),
 		finished: make(chan struct{}),
+	}
+	if l.relay == nil {
+		l.relay, l.ownRelay = relay.New(), true
 	}
 	l.options.Store(o.settings())
 	return l, nil

@@ -2,6 +2,7 @@ package listener_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -269,7 +270,7 @@ func TestNewRefusesOptionsThatCannotWork(t *testing.T) {
 	}{
 		"no socket":                      {nil, listener.Options{Dial: dial}},
 		"no dial":                        {ln, listener.Options{}},
-		"handshake but no authorization": {ln, listener.Options{Dial: dial, Handshake: handshake(nil)}},
+		"handshake but no authorization": {ln, listener.Options{Dial: dial, Handshake: handshake(&tls.Config{})}},
 	} {
 		if _, err := listener.New(tc.ln, tc.o); err == nil {
 			t.Errorf("%s: no error", name)

@@ -149,6 +149,7 @@ func dialTo(address string) listener.DialFunc {
 
 // handshake is a HandshakeFunc with a fixed configuration.
 func handshake(cfg *tls.Config) listener.HandshakeFunc {
+	secure.PrepareServer(cfg)
 	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
 		c, err := secure.Server(ctx, raw, cfg)
 		if err != nil {

@@ -30,32 +30,20 @@ func (l *Listener) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- l.accept(steps) }()
 
-	l.supervise(ctx)
+	select {
+	case <-ctx.Done():
+		l.conns.cutAll(ReasonShutdown)
+		l.stop()
+	case <-l.conns.empty:
+	}
+	<-l.conns.empty
 	err := <-failed
-	l.workers.stop()
+	if l.ownRelay {
+		l.relay.Close()
+	}
 	l.lines.flush(l.options.Load().log)
 	close(l.finished)
 	return err
-}
-
-// supervise returns when no connection is left and none will come.
-func (l *Listener) supervise(ctx context.Context) {
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
-	done := ctx.Done()
-	var lost sweeper
-	for {
-		select {
-		case <-done:
-			done = nil
-			l.conns.cutAll(ReasonShutdown)
-			l.stop()
-		case <-sweep.C:
-			lost.sweep(l.conns)
-		case <-l.conns.empty:
-			return
-		}
-	}
 }
 
 // StopAccepting closes the socket and leaves the connections alone. What the

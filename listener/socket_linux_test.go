@@ -5,9 +5,9 @@ import (
 	"syscall"
 	"testing"
 
-	"connect-proxy/listener"
-
 	"golang.org/x/sys/unix"
+
+	"connect-proxy/listener"
 )
 
 // option reads a socket option of a connection.

@@ -60,7 +60,7 @@ func TestAHandshakesContextEndsByTheClockAlone(t *testing.T) {
 		if c.Err() != nil || c.Done() != nil {
 			t.Errorf("error %v", c.Err())
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if !errors.Is(c.Err(), context.DeadlineExceeded) {
 			t.Errorf("error %v", c.Err())
 		}

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"connect-proxy/listener"
 	"connect-proxy/listener/listenertest"
 	"connect-proxy/listener/secure"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // secureClient finishes a handshake as web, or says why not and returns nil.

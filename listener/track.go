@@ -3,6 +3,8 @@ package listener
 import (
 	"net"
 	"sync"
+
+	"connect-proxy/listener/relay"
 )
 
 // tracker is the set of a Listener's connections: a map from identity to an
@@ -112,12 +114,33 @@ func (t *tracker) admit(c *conn, max int) error {
 	return nil
 }
 
-// attach notes the far side, for cut to close it too. It reports false if the
-// connection was cut meanwhile.
-func (t *tracker) attach(c *conn, target Target) bool {
+// attach notes the far side, for cut to close it too.
+func (t *tracker) attach(c *conn, target Target) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.target = target
+}
+
+// yield takes both sides out of the reach of cut, for the relay, which may not
+// be disturbed while it takes them over. It reports false if the connection was
+// cut before.
+func (t *tracker) yield(c *conn) (client, upstream net.Conn, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.cause != ReasonUnknown {
+		return nil, nil, false
+	}
+	client, upstream = c.client, c.target.Conn
+	c.raw, c.client, c.target.Conn = nil, nil, nil
+	return client, upstream, true
+}
+
+// relaying notes what cut ends from now on. It reports false if the connection
+// was cut since it yielded.
+func (t *tracker) relaying(c *conn, r *relay.Relay) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.relay = r
 	return c.cause == ReasonUnknown
 }
 
@@ -169,25 +192,6 @@ func (t *tracker) peers() []string {
 		}
 	}
 	return all
-}
-
-// all returns the connections of this moment, appended to buf.
-func (t *tracker) all(buf []*conn) []*conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, c := range t.byPeer {
-		for ; c != nil; c = c.next {
-			buf = append(buf, c)
-		}
-	}
-	return buf
-}
-
-// upstream is a connection's far side, nil before it has one.
-func (t *tracker) upstream(c *conn) net.Conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return c.target.Conn
 }
 
 // The rest is called with mu held.

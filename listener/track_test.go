@@ -63,13 +63,16 @@ func compare(t *testing.T, tr *tracker, model map[*conn]string) {
 	if got := tr.peers(); len(got) != len(peers) {
 		t.Fatalf("peers %q, want %d", got, len(peers))
 	}
-	all := tr.all(nil)
-	if len(all) != len(model) {
-		t.Fatalf("%d in the lists, want %d", len(all), len(model))
-	}
-	for _, c := range all {
-		if _, ok := model[c]; !ok {
-			t.Fatal("a connection that was removed is in a list")
+	listed := 0
+	for peer, c := range tr.byPeer {
+		for ; c != nil; c = c.next {
+			if model[c] != peer {
+				t.Fatalf("connection of %q is in the list of %q", model[c], peer)
+			}
+			listed++
 		}
+	}
+	if listed != len(model) {
+		t.Fatalf("%d in the lists, want %d", listed, len(model))
 	}
 }

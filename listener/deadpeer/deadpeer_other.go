@@ -1,0 +1,7 @@
+//go:build !linux
+
+package deadpeer
+
+// Lost is known on Linux only; elsewhere the kernel's own retransmission limit
+// decides.
+func Lost(int) bool { return false }
