@@ -23,6 +23,7 @@ type conn struct {
 	started, moved time.Time // kept only while the connection is timed
 	half           bool      // one direction has ended
 	queued         bool      // is in loop.ready
+	looks          int       // for how many more sweeps it is in loop.watched
 	ended          bool
 
 	// broken is the side that takes no more, while what it had sent before is
@@ -272,6 +273,7 @@ func (l *loop) end(c *conn, end End, err error) {
 	}
 	c.ended = true
 	delete(l.timed, c)
+	delete(l.watched, c)
 	l.mu.Lock()
 	l.slots[c.slot] = nil
 	l.free = append(l.free, c.slot)

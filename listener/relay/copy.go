@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"connect-proxy/listener/deadpeer"
 )
 
 const copyBufLen = 32 << 10
@@ -27,7 +29,7 @@ type copier struct {
 	ended bool // end and err are set
 	end   End
 	err   error
-	timer *time.Timer // nil while nothing is timed
+	timer *time.Timer
 }
 
 func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *Relay {
@@ -38,11 +40,9 @@ func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *
 		c.stop(Closed)
 	}
 	e.mu.Unlock()
-	if o.timed() {
-		c.mu.Lock()
-		c.arm()
-		c.mu.Unlock()
-	}
+	c.mu.Lock()
+	c.arm()
+	c.mu.Unlock()
 	go func() {
 		r := c.run()
 		e.mu.Lock()
@@ -117,7 +117,7 @@ func (c *copier) ending() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.moved.Store(int64(time.Since(c.started)))
-	if c.half.Swap(true); c.options.HalfCloseTimeout > 0 && !c.ended {
+	if c.half.Store(true); !c.ended {
 		c.arm()
 	}
 }
@@ -154,13 +154,11 @@ func (c *copier) stop(end End) {
 	abort(c.upstream)
 }
 
-// arm sets the timer for the next moment at which something may be due. mu is
-// held.
+// arm sets the timer for the next moment at which something may be due, or at
+// which a dead peer is looked for. mu is held.
 func (c *copier) arm() {
-	wait, _ := c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
-	if wait <= 0 {
-		wait = time.Millisecond
-	}
+	wait, _ := c.due()
+	wait = max(min(wait, deadpeer.Every), time.Millisecond)
 	if c.timer == nil {
 		c.timer = time.AfterFunc(wait, c.tick)
 		return
@@ -168,16 +166,23 @@ func (c *copier) arm() {
 	c.timer.Reset(wait)
 }
 
+func (c *copier) due() (time.Duration, End) {
+	return c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
+}
+
 func (c *copier) tick() {
-	wait, end := c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
-	if wait <= 0 {
+	switch wait, end := c.due(); {
+	case wait <= 0:
 		c.stop(end)
-		return
+	case lost(c.client):
+		c.fail(ClientReset, deadpeer.Err)
+	case lost(c.upstream):
+		c.fail(UpstreamReset, deadpeer.Err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ended {
-		c.timer.Reset(wait)
+		c.arm()
 	}
 }
 

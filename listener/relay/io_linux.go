@@ -129,6 +129,7 @@ func write(s *side, p []byte) (int, error) {
 // send writes p to the receiver of flows[i] and keeps what it does not take.
 func (l *loop) send(c *conn, i int, p []byte) *sideError {
 	f, dst := &c.flows[i], &c.sides[1-i]
+	l.sent(c)
 	if len(f.pending) == 0 && dst.writable {
 		n, err := write(dst, p)
 		if err != nil {

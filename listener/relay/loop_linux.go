@@ -40,6 +40,8 @@ type loop struct {
 	timed   map[*conn]struct{} // those with a limit that may be reached
 	now     time.Time          // of this round, kept only while something is timed
 	due     time.Time          // when tick must look again
+	watched map[*conn]struct{} // those on which something was sent lately
+	sweepAt time.Time          // when sweep must look again
 }
 
 // event is one readiness report, resolved to its connection.
@@ -65,7 +67,7 @@ func newLoop() (*loop, error) {
 		unix.Close(wake)
 		return nil, err
 	}
-	return &loop{ep: ep, wake: wake, timed: make(map[*conn]struct{})}, nil
+	return &loop{ep: ep, wake: wake, timed: make(map[*conn]struct{}), watched: make(map[*conn]struct{})}, nil
 }
 
 // add puts c into the loop, or reports that it takes no more. The descriptors
@@ -140,7 +142,7 @@ func (l *loop) run() {
 	l.out = make([]byte, 0, secure.Sealed(maxBatch))
 	kernel := make([]unix.EpollEvent, 256)
 	events := make([]event, 0, len(kernel))
-	for {
+	for rounds := 0; ; rounds++ {
 		n, err := unix.EpollWait(l.ep, kernel, l.patience())
 		if err != nil && err != unix.EINTR {
 			panic("relay: waiting for events: " + err.Error()) // only a closed descriptor could
@@ -161,6 +163,9 @@ func (l *loop) run() {
 		}
 		l.serveReady()
 		l.tick()
+		if n <= 0 || rounds%1024 == 0 {
+			l.sweep()
+		}
 		clear(events)
 		if closing {
 			l.closeAll()
@@ -218,10 +223,14 @@ func (l *loop) patience() int {
 	if len(l.ready) > 0 {
 		return 0
 	}
-	if len(l.timed) == 0 {
+	until := l.due
+	switch timed, watched := len(l.timed) > 0, len(l.watched) > 0; {
+	case !timed && !watched:
 		return -1
+	case !timed || watched && l.sweepAt.Before(l.due):
+		until = l.sweepAt
 	}
-	return int(max(time.Until(l.due), 0)/time.Millisecond) + 1
+	return int(max(time.Until(until), 0)/time.Millisecond) + 1
 }
 
 // clock puts c under the eyes of tick.

@@ -29,7 +29,8 @@ const (
 	// Clean is both directions ended by their senders.
 	Clean End = iota
 	// ClientReset and UpstreamReset are a side that broke off: a TCP reset, TLS
-	// cut short or violated. Result.Err says which.
+	// cut short or violated, a peer that is dead (deadpeer.Err). Result.Err says
+	// which.
 	ClientReset
 	UpstreamReset
 	Idle
