@@ -27,12 +27,6 @@ const (
 	minRenewGap = time.Second
 )
 
-// dialer opens the connections to instances. Its keep-alives end one to a host
-// that died in a minute and a half.
-var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-	Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
-}}
-
 // identityOptions say for whom certificates are fetched, and from where.
 type identityOptions struct {
 	Client *api.Client
@@ -49,9 +43,10 @@ type identityOptions struct {
 // in both directions take the generation in force when they begin. It is safe
 // for concurrent use.
 type identity struct {
-	o     identityOptions
-	leaf  *watch.Watch[*leaf]
-	roots *watch.Watch[*roots]
+	o      identityOptions
+	dialer *net.Dialer
+	leaf   *watch.Watch[*leaf]
+	roots  *watch.Watch[*roots]
 
 	current atomic.Pointer[generation]
 	// latest is current's verifier: a field of its own, so that generations can
@@ -70,8 +65,9 @@ func newIdentity(o identityOptions) *identity {
 		o.Now = time.Now
 	}
 	return &identity{
-		o:     o,
-		ready: make(chan struct{}),
+		o:      o,
+		dialer: listener.NewDialer(),
+		ready:  make(chan struct{}),
 		leaf: watch.New(watch.Options[*leaf]{
 			Name: "leaf", Fetch: fetchLeaf(o, o.Now), Equal: (*leaf).same, Logger: o.Logger,
 		}),
@@ -263,7 +259,7 @@ func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	raw, err := dialer.DialContext(ctx, "tcp", ep.Address)
+	raw, err := i.dialer.DialContext(ctx, "tcp", ep.Address)
 	if err != nil {
 		return nil, err
 	}

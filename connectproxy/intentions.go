@@ -46,23 +46,49 @@ func summarize(list []*api.Intention, defaultPolicy string) (intentions, error) 
 // fetchIntentions asks which intentions match the service as a destination.
 func fetchIntentions(o authorizerOptions) watch.Fetch[intentions] {
 	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (intentions, watch.Cursor, error) {
-		q := &api.QueryOptions{
-			WaitIndex: cur.Index, WaitTime: wait,
-			Namespace: o.Namespace, Partition: o.Partition,
+		answer, meta, err := matching(ctx, o, cur, wait)
+		if err == nil && meta.LastIndex == 0 {
+			answer, meta, err = matchingWithIndex(ctx, o)
 		}
-		match := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{o.Service}}
-		answer, meta, err := o.Client.Connect().IntentionMatch(match, q.WithContext(ctx))
 		if err != nil {
 			return "", watch.Cursor{}, needs(err, "intentions:read", o.Service)
 		}
-		var list []*api.Intention
-		for _, l := range answer { // one name was asked for
-			list = append(list, l...)
-		}
-		text, err := summarize(list, meta.DefaultACLPolicy)
+		text, err := summarize(answer, meta.DefaultACLPolicy)
 		if err != nil {
 			return "", watch.Cursor{}, fmt.Errorf("reading intentions: %w", err)
 		}
 		return text, watch.Cursor{Index: meta.LastIndex}, nil
 	}
+}
+
+func matching(ctx context.Context, o authorizerOptions, cur watch.Cursor, wait time.Duration) ([]*api.Intention, *api.QueryMeta, error) {
+	match := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{o.Service}}
+	answer, meta, err := o.Client.Connect().IntentionMatch(match, o.query(cur, wait).WithContext(ctx))
+	if err != nil {
+		return nil, nil, err
+	}
+	var list []*api.Intention
+	for _, l := range answer { // one name was asked for
+		list = append(list, l...)
+	}
+	return list, meta, nil
+}
+
+// matchingWithIndex is for Consul before 1.6, whose match blocks on an index
+// that it does not tell. The list of intentions tells it; it is asked first, so
+// that a change in between wakes the next match rather than being missed.
+func matchingWithIndex(ctx context.Context, o authorizerOptions) ([]*api.Intention, *api.QueryMeta, error) {
+	_, index, err := o.Client.Connect().Intentions(o.query(watch.Cursor{}, 0).WithContext(ctx))
+	if err != nil {
+		return nil, nil, err
+	}
+	list, meta, err := matching(ctx, o, watch.Cursor{}, 0)
+	if err == nil {
+		meta.LastIndex = index.LastIndex
+	}
+	return list, meta, err
+}
+
+func (o authorizerOptions) query(cur watch.Cursor, wait time.Duration) *api.QueryOptions {
+	return &api.QueryOptions{WaitIndex: cur.Index, WaitTime: wait, Namespace: o.Namespace, Partition: o.Partition}
 }

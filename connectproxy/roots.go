@@ -27,7 +27,10 @@ type rootAnswer struct {
 	RootCert string
 	Active   bool
 	// ExternalTrustDomain is the ID of the cluster under which the root was
-	// made; empty means the current one.
+	// made. Real agents always give it, also for a root of the operator's own
+	// that names another trust domain in its certificate: what that root signs
+	// for the other domain is none of this mesh's. Only where it is missing is
+	// the certificate's word taken.
 	ExternalTrustDomain string
 }
 
@@ -101,7 +104,9 @@ func parseRoots(a rootsAnswer, now func() time.Time) (*roots, error) {
 		}
 		for _, c := range certs {
 			pool.AddCert(c)
-			domains = append(domains, signingDomains(c)...)
+			if root.ExternalTrustDomain == "" {
+				domains = append(domains, signingDomains(c)...)
+			}
 			if c.NotBefore.After(newest) {
 				newest = c.NotBefore
 			}
