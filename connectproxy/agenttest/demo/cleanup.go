@@ -23,8 +23,7 @@ func (m *mesh) proxyPid(id string) (string, error) {
 func (m *mesh) cleanUp() error {
 	var errs []error
 	if m.agent != nil {
-		m.out.say("")
-		m.out.say("stopping the agent and its proxies")
+		m.out.begin("Stopping the agent and with it its proxies, removing %s", m.dir)
 		errs = append(errs, m.agent.stop())
 		m.killLeftovers()
 	}

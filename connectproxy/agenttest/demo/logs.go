@@ -24,21 +24,15 @@ func (l logLine) text(key string) string {
 	return fmt.Sprint(v)
 }
 
-// String gives the line as -log-json would not: message, then keys in order.
-func (l logLine) String() string {
-	var keys []string
-	for k := range l {
-		if !strings.HasPrefix(k, "@") {
-			keys = append(keys, k)
+// show gives the message and some of what goes with it, a line each.
+func (l logLine) show(keys ...string) string {
+	s := l.text("@message")
+	for _, k := range keys {
+		if v := l.text(k); v != "" {
+			s += fmt.Sprintf("\n  %-6s %s", k, v)
 		}
 	}
-	slices.Sort(keys)
-	var b strings.Builder
-	b.WriteString(l.text("@message") + ":")
-	for _, k := range keys {
-		b.WriteString("\n  " + k + " = " + l.text(k))
-	}
-	return b.String()
+	return s
 }
 
 // logFile is where the agent keeps what a proxy logs.
@@ -60,17 +54,6 @@ func (m *mesh) logged(proxyID string, match func(logLine) bool) (logLine, error)
 		}
 	}
 	return nil, errors.New(proxyID + " has not logged it")
-}
-
-// showLine waits for a line and shows it.
-func (m *mesh) showLine(ctx context.Context, proxyID string, match func(logLine) bool) error {
-	return until(ctx, 10*time.Second, func() error {
-		l, err := m.logged(proxyID, match)
-		if err == nil {
-			m.out.say("%s", l)
-		}
-		return err
-	})
 }
 
 func (m *mesh) showIdentities(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -50,6 +51,7 @@ func (m *mesh) build(ctx context.Context) error {
 	if runtime.GOOS == "windows" {
 		m.proxy += ".exe"
 	}
+	m.out.say("building connect-proxy")
 	err = m.out.during(ctx, "building connect-proxy", func() error {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", m.proxy, ".")
 		cmd.Dir = root
@@ -132,10 +134,12 @@ func (m *mesh) startAgent(ctx context.Context) error {
 
 func (m *mesh) launchProxies(ctx context.Context) error {
 	m.out.begin("Waiting until the agent has launched both proxies and they serve")
-	err := until(ctx, time.Minute, func() error {
-		if err := m.agent.running(); err != nil {
-			return err
-		}
+	m.out.say("the agent looks at each proxy's port every 10 s")
+	if err := until(ctx, time.Minute, m.proxiesPassing); err != nil {
+		return fmt.Errorf("waiting for the proxies: %w", err)
+	}
+	// The catalog, where web's proxy looks, hears of it a moment later.
+	err := until(ctx, 10*time.Second, func() error {
 		_, err := m.request(ctx, "/")
 		return err
 	})
@@ -152,8 +156,25 @@ func (m *mesh) launchProxies(ctx context.Context) error {
 	return nil
 }
 
+// proxiesPassing asks for the agent's own checks of the proxies it launched.
+func (m *mesh) proxiesPassing() error {
+	if err := m.agent.running(); err != nil {
+		return err
+	}
+	checks, err := m.client.Agent().Checks()
+	if err != nil {
+		return err
+	}
+	for _, id := range []string{"service:api-proxy", "service:web-proxy"} {
+		if c := checks[id]; c == nil || c.Status != api.HealthPassing {
+			return fmt.Errorf("the agent's check %s is not passing", id)
+		}
+	}
+	return nil
+}
+
 func (m *mesh) sendRequests(ctx context.Context) error {
-	m.out.begin("Sending requests: curl -> web -> web's proxy => mTLS => api's proxy -> api")
+	m.out.begin("Sending requests: client -> web -> web's proxy => mTLS => api's proxy -> api")
 	for _, path := range []string{"/books", "/books/7", "/authors"} {
 		body, err := m.request(ctx, path)
 		if err != nil {
@@ -174,18 +195,21 @@ func (m *mesh) deny(ctx context.Context) error {
 	m.denied = id
 	m.out.say("consul intention create -deny web api")
 	var refusal error
-	err = until(ctx, 15*time.Second, func() error {
+	var line logLine
+	err = until(ctx, 15*time.Second, func() (err error) {
 		if _, refusal = m.request(ctx, "/books"); refusal == nil {
 			return errors.New("web still reaches api")
 		}
-		return nil
+		line, err = m.logged("api-proxy", func(l logLine) bool { return l.text("reason") == "denied" })
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	m.out.say("GET /books    %s", bytes.TrimSpace([]byte(refusal.Error())))
-	m.out.say("and what api's proxy says of it:")
-	return m.showLine(ctx, "api-proxy", func(l logLine) bool { return l.text("reason") == "denied" })
+	m.out.say("and what api's proxy logged of it:")
+	m.out.say("%s", line.show("client", "peer", "reason", "error"))
+	return nil
 }
 
 func (m *mesh) allow(ctx context.Context) error {
@@ -234,7 +258,7 @@ func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 // so that no two are the same.
 func (p *ports) choose() error {
 	for _, port := range []*int{&p.http, &p.server, &p.serfLAN, &p.serfWAN, &p.apiProxy, &p.webProxy, &p.upstream} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := listenLow()
 		if err != nil {
 			return fmt.Errorf("choosing a free port: %w", err)
 		}
@@ -242,4 +266,17 @@ func (p *ports) choose() error {
 		*port = ln.Addr().(*net.TCPAddr).Port
 	}
 	return nil
+}
+
+// listenLow takes a port below those that systems give to outgoing connections,
+// one of which could otherwise have it before the agent does.
+func listenLow() (net.Listener, error) {
+	var err error
+	for range 100 {
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", loopback(10240+rand.IntN(20000))); err == nil {
+			return ln, nil
+		}
+	}
+	return nil, err
 }
