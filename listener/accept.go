@@ -22,7 +22,7 @@ const (
 	queueMost = 250 * time.Millisecond
 	// slotPatience is how long a client over MaxHandshakes is kept waiting, and
 	// with it all those behind it in the kernel's queue. A burst of honest
-	// clients frees a place within microseconds; where none gets free for so
+	// clients frees a place within a millisecond; where none gets free for so
 	// long, those places are held by somebody who means no handshake.
 	slotPatience = 250 * time.Millisecond
 )

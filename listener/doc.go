@@ -14,11 +14,13 @@
 //
 // # Who owns what
 //
-// New starts nothing. Run starts the acceptor and is the only thing to end it;
-// a connection's goroutines belong to the Listener, which closes what they hold
-// and waits for them before Run and Drain return. A handshake runs on a worker
-// whose stack has grown for it and serves the next one; the relay, which may
-// last for days, starts on a goroutine of its own with a small stack. An
-// accepted socket belongs to the Listener until it ends, also after a
-// HandshakeFunc failed; a Target belongs to it once the DialFunc has returned.
+// New starts nothing. Run starts the acceptor and waits for it. Each connection
+// has a goroutine while it climbs the ladder; once it is relayed it has none:
+// package relay calls back when it has ended. A connection that is cut (Drain,
+// ClosePeers, the end of Run) is reset, so that nobody takes what came of it
+// for the whole, and Run and Drain return after the last one has been told of.
+//
+// An accepted socket belongs to the Listener until the relay takes it, also
+// after a HandshakeFunc failed; a Target belongs to it once the DialFunc has
+// returned.
 package listener

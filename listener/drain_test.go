@@ -15,7 +15,7 @@ import (
 // drain starts a Drain with its own end.
 func drain(t testing.TB, l *running) (force context.CancelFunc, done chan error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	done = make(chan error, 1)
 	go func() { done <- l.Drain(ctx) }()
@@ -216,7 +216,7 @@ func TestStopAndRunAtOnceNeverLeaveTheSocketOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- l.Run(context.Background()) }()
+		go func() { done <- l.Run(t.Context()) }()
 		l.StopAccepting()
 		if err := <-done; err != nil {
 			t.Fatal(err)

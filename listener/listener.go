@@ -20,10 +20,10 @@ const (
 	// local_connect_timeout_ms and connect_timeout_ms.
 	DefaultDialTimeout = 5 * time.Second
 	// DefaultMaxHandshakes is how many strangers may be on their way to an
-	// identity at a time. One that sends nothing holds some 4 kB, one in the
-	// middle of its handshake some 40 kB: 40 MB at the very worst, while two
-	// cores finish about 5,000 handshakes a second, so that honest clients hold
-	// a place for a fifth of a second even when all come at once.
+	// identity at a time. One that sends nothing holds 4 kB here, one in the
+	// middle of its handshake 16 kB, so that all of them hold 16 MB at worst;
+	// and two cores finish as many honest handshakes in half a second, so that
+	// a crowd of clients that come back at once need not wait for long.
 	DefaultMaxHandshakes = 1024
 )
 

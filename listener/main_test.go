@@ -93,7 +93,7 @@ func startOn(t testing.TB, ln net.Listener, o listener.Options) *running {
 	if r.Listener, err = listener.New(ln, o); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	go func() { r.done <- r.Run(ctx) }()
 	t.Cleanup(r.stop)

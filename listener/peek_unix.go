@@ -3,6 +3,7 @@
 package listener
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -12,9 +13,9 @@ import (
 const peeks = true
 
 // awaitByte waits until the client has sent a byte, which stays unread. It
-// costs one system call and saves two things: a stranger that sends nothing
-// holds no TLS state and no grown stack, and a TCP health check is told from a
-// handshake that was broken off, exactly. An error is the end of the
+// costs one system call and brings two things: a stranger that sends nothing
+// holds no TLS state and no grown stack, and a TCP health check is told exactly
+// from a handshake that was broken off. An error is the end of the
 // connection, or its deadline.
 func awaitByte(raw net.Conn) error {
 	sc, ok := raw.(syscall.Conn)
@@ -33,8 +34,8 @@ func awaitByte(raw net.Conn) error {
 	err = rc.Read(func(fd uintptr) bool {
 		for {
 			n, _, fail = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
-			if fail != syscall.EINTR {
-				return fail != syscall.EAGAIN
+			if !errors.Is(fail, syscall.EINTR) {
+				return !errors.Is(fail, syscall.EAGAIN)
 			}
 		}
 	})

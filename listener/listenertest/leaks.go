@@ -21,7 +21,7 @@ func Leaks(m *testing.M, options ...goleak.Option) {
 			fmt.Fprintln(os.Stderr, "descriptors left open:", left)
 			code = 1
 		}
-		os.Exit(code)
+		os.Exit(code) //nolint:forbidigo // called by TestMain, as its last step
 	}))
 	goleak.VerifyTestMain(m, options...)
 }
