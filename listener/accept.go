@@ -18,8 +18,8 @@ const (
 	probeWait = 20 * time.Millisecond
 	// queueWait is how long the acceptor looks for one more client in the
 	// kernel's queue before it closes the socket, and queueMost bounds it all.
-	queueWait = 2 * time.Millisecond
-	queueMost = 250 * time.Millisecond
+	queueWait = 500 * time.Microsecond
+	queueMost = 100 * time.Millisecond
 	// slotPatience is how long a client over MaxHandshakes is kept waiting, and
 	// with it all those behind it in the kernel's queue. A burst of honest
 	// clients frees a place within a millisecond; where none gets free for so
@@ -117,7 +117,7 @@ func (a *acceptor) emptyQueue(ctx context.Context) {
 func (a *acceptor) trouble(err error) {
 	first := a.backoff == 0
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
-	a.l.fail(err)
+	_ = a.l.fail(err)
 	if first || time.Since(a.said) >= troubleAgain {
 		a.said = time.Now()
 		a.l.options.Load().log.Warn("cannot accept connections",

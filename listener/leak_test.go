@@ -57,7 +57,7 @@ func talk(c *net.TCPConn, w world, as listenertest.Leaf) {
 }
 
 func TestTenThousandVisitsLeaveNothingBehind(t *testing.T) {
-	plainVisits, strangers, known := 1000, 1000, 500 // of each kind
+	plainVisits, strangers, known := 1100, 1050, 150 // of each kind
 	if raceEnabled || testing.Short() {
 		plainVisits, strangers, known = 100, 100, 25
 	}

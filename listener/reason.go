@@ -18,44 +18,48 @@ const (
 	// ReasonClosed is an orderly end: both directions were closed and all that
 	// was read has been written.
 	ReasonClosed
-	// ReasonClientReset and ReasonUpstreamReset are an abortive close by that
-	// side.
+	// ReasonClientReset is an abortive close by the client.
 	ReasonClientReset
+	// ReasonUpstreamReset is an abortive close by the far side.
 	ReasonUpstreamReset
-	// ReasonClientLost and ReasonUpstreamLost are a side that stopped
-	// acknowledging: its host died or its packets are dropped.
+	// ReasonClientLost is a client that stopped acknowledging: its host died or
+	// its packets are dropped.
 	ReasonClientLost
+	// ReasonUpstreamLost is a far side that stopped acknowledging.
 	ReasonUpstreamLost
-	// ReasonClientError and ReasonUpstreamError are any other failure to read
-	// from or write to that side, such as a TLS record that does not open.
+	// ReasonClientError is any other failure to read from or write to the
+	// client, such as a TLS record that does not open.
 	ReasonClientError
+	// ReasonUpstreamError is any other failure of the far side.
 	ReasonUpstreamError
-	// ReasonIdleTimeout, ReasonMaxLifetime and ReasonHalfCloseTimeout are the
-	// limits of Options by these names.
+	// ReasonIdleTimeout is Options.IdleTimeout.
 	ReasonIdleTimeout
+	// ReasonMaxLifetime is Options.MaxLifetime.
 	ReasonMaxLifetime
+	// ReasonHalfCloseTimeout is Options.HalfCloseTimeout.
 	ReasonHalfCloseTimeout
 	// ReasonSilent is a client that closed before the first byte of its
 	// handshake, as a TCP health check does.
 	ReasonSilent
-	// ReasonHandshakeFailed and ReasonHandshakeTimeout are a client whose
-	// identity was not established.
+	// ReasonHandshakeFailed is a client that did not prove an identity.
 	ReasonHandshakeFailed
+	// ReasonHandshakeTimeout is a client that did not do so in time.
 	ReasonHandshakeTimeout
 	// ReasonDenied is a client that was recognized and may not pass.
 	ReasonDenied
 	// ReasonAuthorizationUnknown is a client that was recognized while nobody
 	// could say whether it may pass.
 	ReasonAuthorizationUnknown
-	// ReasonDialFailed and ReasonDialTimeout are a far side that did not
-	// accept.
+	// ReasonDialFailed is a far side that did not accept.
 	ReasonDialFailed
+	// ReasonDialTimeout is a far side that did not do so in time.
 	ReasonDialTimeout
 	// ReasonNoEndpoints is a destination without an instance.
 	ReasonNoEndpoints
-	// ReasonUpstreamDenied is a far side that refused our identity, and
-	// ReasonUpstreamIdentity one that did not prove the one it must have.
+	// ReasonUpstreamDenied is a far side that refused our identity.
 	ReasonUpstreamDenied
+	// ReasonUpstreamIdentity is a far side that did not prove the identity that
+	// it must have.
 	ReasonUpstreamIdentity
 	// ReasonLimit is a connection over MaxConnections or MaxHandshakes, or over
 	// a limit of the far side.
@@ -64,8 +68,9 @@ const (
 	// allowed.
 	ReasonIntentionRevoked
 	// ReasonDrain is a connection that was still open when the drain's time was
-	// up, ReasonShutdown one that was cut without a drain.
+	// up.
 	ReasonDrain
+	// ReasonShutdown is a connection that was cut without a drain.
 	ReasonShutdown
 
 	reasonCount
