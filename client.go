@@ -54,7 +54,14 @@ func (a *agentFlags) settings(env environ) (agentSettings, []string) {
 	ssl, problems := boolean(env, "CONSUL_HTTP_SSL", false)
 	verify, more := boolean(env, "CONSUL_HTTP_SSL_VERIFY", true)
 	s.https, s.tls.InsecureSkipVerify = ssl, !verify
-	return s, append(problems, more...)
+	problems = append(problems, more...)
+	if (s.tls.CertFile == "") != (s.tls.KeyFile == "") {
+		problems = append(problems, "-client-cert and -client-key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY) belong together: give both or neither")
+	}
+	if scheme, _, found := strings.Cut(s.address, "://"); found && scheme != "http" && scheme != "https" && scheme != "unix" {
+		problems = append(problems, fmt.Sprintf("-http-addr (CONSUL_HTTP_ADDR): %s: write host:port, http://, https:// or unix://", s.address))
+	}
+	return s, problems
 }
 
 // tokens gives the token or the file it is in. The agent hands its own

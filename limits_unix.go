@@ -4,9 +4,9 @@ package main
 
 import "syscall"
 
-// openFiles is how many descriptors the process may hold. Go's runtime has
-// raised it to the hard limit by now; more takes the right to do so, and a
-// supervisor's setting.
+// openFiles is how many descriptors the process may hold. Go itself has raised
+// it to the hard limit (less one) before main began; more is for a supervisor's
+// setting to give.
 func openFiles() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
