@@ -2,6 +2,7 @@ package connectproxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,13 +17,15 @@ import (
 // configuration, some 2 kB each with the session in it.
 const maxInstances = 1024
 
-// keyExchanges are what either side of a handshake offers, by crypto/tls in
-// this order of preference. The hybrids with ML-KEM, Go's default, are left
-// out.
+// keyExchanges are what either side of a handshake offers. The hybrids with
+// ML-KEM, which Go would prefer, are left out: on one machine X25519MLKEM768
+// costs 0.35 ms of CPU on top of 0.89 for a full handshake and 0.28 on top of
+// 0.62 for a resumed one, both ends together, and 2.3 kB more on the wire. What
+// they would buy is that traffic recorded today cannot be read by a quantum
+// computer of the future.
 var keyExchanges = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
 
-// serverTLS are the settings of a public listener's TLS. It is comparable by
-// its key.
+// serverTLS are the settings of a public listener's TLS.
 type serverTLS struct {
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; zero means 1.2.
 	MinVersion uint16
@@ -57,9 +60,9 @@ type generation struct {
 	leaf   *leaf
 	roots  *roots
 	now    func() time.Time
-	// verifier is that of the latest roots rather than of this generation's:
-	// a handshake that began just before a root was withdrawn must not pass.
-	verifier func() *verifier
+	// verify goes by the latest roots rather than by this generation's: a
+	// handshake that began just before a root was withdrawn must not pass.
+	verify verifyFunc
 
 	clients *lru[clientKey, *client]
 
@@ -73,9 +76,12 @@ type client struct {
 	session *session
 }
 
-func newGeneration(number uint64, l *leaf, r *roots, now func() time.Time, latest func() *verifier) *generation {
+// verifyFunc says who presented certs, the leaf first, for a use.
+type verifyFunc func(certs []*x509.Certificate, usage x509.ExtKeyUsage) (*peer, error)
+
+func newGeneration(number uint64, l *leaf, r *roots, now func() time.Time, verify verifyFunc) *generation {
 	return &generation{
-		number: number, leaf: l, roots: r, now: now, verifier: latest,
+		number: number, leaf: l, roots: r, now: now, verify: verify,
 		clients: newLRU[clientKey, *client](maxInstances),
 		servers: make(map[serverKey]*tls.Config),
 	}
@@ -103,7 +109,7 @@ func (g *generation) newServer(minVersion uint16, alpn []string) *tls.Config {
 	// resumed one. VerifyConnection runs in both, and remembers.
 	cfg.ClientAuth = tls.RequireAnyClientCert
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		_, err := g.verifier().verify(cs.PeerCertificates, clientAuth)
+		_, err := g.verify(cs.PeerCertificates, clientAuth)
 		return err
 	}
 	markTickets(cfg)
@@ -140,7 +146,7 @@ func (g *generation) newClient(k clientKey) *client {
 	}
 	cfg.ClientSessionCache = s
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		p, err := g.verifier().verify(cs.PeerCertificates, serverAuth)
+		p, err := g.verify(cs.PeerCertificates, serverAuth)
 		if err != nil {
 			return fmt.Errorf("%w: %w", upstream.ErrIdentity, err)
 		}

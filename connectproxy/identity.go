@@ -15,8 +15,6 @@ import (
 
 	"connect-proxy/connectproxy/watch"
 	"connect-proxy/listener"
-	"connect-proxy/listener/secure"
-	"connect-proxy/upstream"
 )
 
 const (
@@ -49,12 +47,12 @@ type identity struct {
 	roots  *watch.Watch[*roots]
 
 	current atomic.Pointer[generation]
-	// latest is current's verifier: a field of its own, so that generations can
-	// refer to it.
-	latest atomic.Pointer[verifier]
 
 	ready     chan struct{}
 	readyOnce sync.Once
+
+	mu        sync.Mutex // guards refreshed
+	refreshed time.Time  // when roots were last asked for because of a peer
 }
 
 func newIdentity(o identityOptions) *identity {
@@ -150,8 +148,7 @@ func (i *identity) adopt() {
 			return
 		}
 	}
-	g := newGeneration(number, l, r, i.o.Now, i.latest.Load)
-	i.latest.Store(r.verifier)
+	g := newGeneration(number, l, r, i.o.Now, i.verify)
 	i.current.Store(g)
 	i.o.Logger.Info("certificates in force", "peer", l.id.String(), "serial", l.serial,
 		"not_after", stamp(l.cert.Leaf.NotAfter), "roots", len(r.answer.Roots),
@@ -214,74 +211,4 @@ func (i *identity) missing() error {
 		}
 	}
 	return errNotReady
-}
-
-// Handshake answers clients with the settings o.
-func (i *identity) Handshake(o serverTLS) listener.HandshakeFunc {
-	s := &servers{o: o}
-	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		g, err := i.usable()
-		if err != nil {
-			return listener.Session{}, err
-		}
-		conn, err := secure.Server(ctx, raw, s.config(g))
-		if err != nil {
-			return listener.Session{}, err
-		}
-		return i.session(conn)
-	}
-}
-
-// session says who a finished handshake was with. It asks the verifier, which
-// has just been asked by the handshake itself and remembers; should the roots
-// have changed in between, the peer is judged by the new ones.
-func (i *identity) session(conn *secure.Conn) (listener.Session, error) {
-	cs := conn.ConnectionState()
-	p, err := i.latest.Load().verify(cs.PeerCertificates, clientAuth)
-	if err != nil {
-		return listener.Session{}, err
-	}
-	return listener.Session{Conn: conn, Peer: p.uri, Serial: p.serial, Resumed: cs.DidResume}, nil
-}
-
-// Dial opens a TLS connection to an instance, which must prove the endpoint's
-// identity exactly. It waits for the first certificates as long as ctx allows.
-// The connection is a *secure.Conn. An error is upstream.ErrIdentity where the
-// instance proved another identity or none, and upstream.ErrDenied where it
-// refused ours.
-func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, error) {
-	select {
-	case <-i.ready:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for certificates: %w: %w", ctx.Err(), i.missing())
-	}
-	g, err := i.usable()
-	if err != nil {
-		return nil, err
-	}
-	raw, err := i.dialer.DialContext(ctx, "tcp", ep.Address)
-	if err != nil {
-		return nil, err
-	}
-	c := g.client(ep)
-	conn, err := secure.Client(ctx, raw, c.config)
-	if err != nil {
-		raw.Close()
-		// Whatever was wrong, the session offered must not be part of it again.
-		c.session.forget()
-		return nil, handshakeError(err)
-	}
-	return conn, nil
-}
-
-// handshakeError sorts out why a handshake of ours with an instance failed.
-func handshakeError(err error) error {
-	var op *net.OpError
-	switch {
-	case errors.Is(err, upstream.ErrIdentity):
-		return err
-	case errors.As(err, &op) && op.Op == "remote error": // an alert
-		return fmt.Errorf("%w: %w", upstream.ErrDenied, op.Err)
-	}
-	return fmt.Errorf("TLS handshake: %w", err)
 }

@@ -65,6 +65,12 @@ func leafOf(l listenertest.Leaf) api.LeafCert {
 	return api.LeafCert{SerialNumber: l.Serial, CertPEM: l.CertPEM, PrivateKeyPEM: l.KeyPEM}
 }
 
+// issue makes a leaf that begins and ends so long from now.
+func (a *memAgent) issue(service string, from, until time.Duration) api.LeafCert {
+	now := time.Now()
+	return leafOf(a.ca.LeafWith(a.t, service, listenertest.LeafOptions{NotBefore: now.Add(from), NotAfter: now.Add(until)}))
+}
+
 func (a *memAgent) client() *api.Client {
 	c, err := api.NewClient(&api.Config{Address: "agent.test", HttpClient: &http.Client{Transport: a}})
 	if err != nil {

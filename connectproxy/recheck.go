@@ -7,10 +7,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	// sweepEvery is how often it is looked for decisions that grow old.
-	sweepEvery = time.Second
-)
+// sweepEvery is how often it is looked for decisions that grow old.
+const sweepEvery = time.Second
 
 // echoes are the times after a change of the intentions, one after the other,
 // at which decisions are asked for again. The agent answers from a cache that

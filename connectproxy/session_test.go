@@ -156,7 +156,7 @@ func TestAResumedSessionIsVerifiedUnderTodaysRoots(t *testing.T) {
 			// nor ticket keys.
 			other := fakeagent.New(t, fakeagent.Options{})
 			strange := ready(t, running(t, identityOptions{Client: other.Client(""), Service: "web"}))
-			web.latest.Store(strange.latest.Load())
+			g.verify = strange.verify
 			if resumed, err := visit(t, api, here); err == nil {
 				t.Errorf("accepted, resumed %t", resumed)
 			}

@@ -92,7 +92,17 @@ func (v *verifier) verify(certs []*x509.Certificate, usage x509.ExtKeyUsage) (*p
 	return p, nil
 }
 
-var errNoPeerCertificate = errors.New("peer presented no certificate")
+var (
+	errNoPeerCertificate = errors.New("peer presented no certificate")
+	errNoRoot            = errors.New("a trust domain without a root here")
+)
+
+// lacksRoot reports that a verification failed for want of a root, which may be
+// one that is on its way.
+func lacksRoot(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	return errors.Is(err, errNoRoot) || errors.As(err, &unknown)
+}
 
 func fingerprintOf(certs []*x509.Certificate, usage x509.ExtKeyUsage) fingerprint {
 	f := fingerprint{leaf: sha256.Sum256(certs[0].Raw), usage: usage}
@@ -116,7 +126,7 @@ func (v *verifier) examine(certs []*x509.Certificate, usage x509.ExtKeyUsage, no
 		return nil, fmt.Errorf("%s is a certificate authority's", id)
 	}
 	if !slices.Contains(v.domains, id.domain) {
-		return nil, fmt.Errorf("%s is of a trust domain without a root here (%s)", id, strings.Join(v.domains, ", "))
+		return nil, fmt.Errorf("%s is of %w (%s)", id, errNoRoot, strings.Join(v.domains, ", "))
 	}
 	chains, err := v.chains(certs, usage, now)
 	if err != nil {
