@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"connect-proxy/listener"
-	"connect-proxy/listener/secure"
 	"connect-proxy/upstream"
 )
 
@@ -218,21 +217,4 @@ func (p *Proxy) datacenter(ctx context.Context) string { return p.inUse().datace
 
 func (p *Proxy) dialInstance(ctx context.Context, ep upstream.Endpoint) (net.Conn, error) {
 	return p.inUse().identity.Dial(ctx, ep)
-}
-
-// peerOf is the SPIFFE ID that an instance proved, for logs.
-func peerOf(c net.Conn) string {
-	s, ok := c.(*secure.Conn)
-	if !ok {
-		return ""
-	}
-	certs := s.ConnectionState().PeerCertificates
-	if len(certs) == 0 {
-		return ""
-	}
-	id, err := certificateID(certs[0])
-	if err != nil {
-		return ""
-	}
-	return id.String()
 }

@@ -76,7 +76,7 @@ func TestThePeerAndTheServerNameOfADialAreTheUpstreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := peerID(c); got != agent.URI("web") {
+		if got := peerOf(c); got != agent.URI("web") {
 			t.Errorf("peer %s", got)
 		}
 		s := <-here.sessions
@@ -85,7 +85,7 @@ func TestThePeerAndTheServerNameOfADialAreTheUpstreams(t *testing.T) {
 		}
 		c.Close()
 	}
-	if got := peerID(&net.TCPConn{}); got != "" {
+	if got := peerOf(&net.TCPConn{}); got != "" {
 		t.Errorf("a plain connection proved %s", got)
 	}
 }

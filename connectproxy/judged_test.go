@@ -86,4 +86,3 @@ func denied(err error) bool {
 	var d *listener.Denied
 	return errors.As(err, &d)
 }
-

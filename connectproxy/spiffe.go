@@ -115,9 +115,9 @@ func serviceOf(uri agentconnect.CertURI) (serviceID, error) {
 	}, nil
 }
 
-// peerID is the SPIFFE URI that the other side of c proved in its handshake;
+// peerOf is the SPIFFE URI that the other side of c proved in its handshake;
 // empty where there was none.
-func peerID(c net.Conn) string {
+func peerOf(c net.Conn) string {
 	sc, ok := c.(*secure.Conn)
 	if !ok {
 		return ""
