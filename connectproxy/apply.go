@@ -178,6 +178,7 @@ func (p *Proxy) guardAnew() {
 func (p *Proxy) optionsFor(s spec) listener.Options {
 	o := s.listenerOptions()
 	o.Logger = p.logger
+	o.Relay = p.relay
 	if s.key.role == rolePublic {
 		p.duty.guard(&o, s)
 		o.Dial = dialLocal(s.public.Local)

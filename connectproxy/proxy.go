@@ -12,6 +12,7 @@ import (
 
 	"connect-proxy/config"
 	"connect-proxy/connectproxy/admin"
+	"connect-proxy/listener/relay"
 )
 
 // pulse is how often the engine looks at what it is not told of: the clock
@@ -42,6 +43,7 @@ type Proxy struct {
 	logger    hclog.Logger
 	admin     *admin.Server // nil without Options.Admin
 	resolvers *resolvers
+	relay     *relay.Engine // moves the bytes of every listener
 	wake      chan struct{} // of the registrar; holds one call
 	said      said          // only the loop touches it
 	// proven is the identity with whose first leaf the loop has reckoned; only
@@ -80,6 +82,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		o:       o,
 		logger:  o.Logger,
+		relay:   relay.New(),
 		wake:    make(chan struct{}, 1),
 		members: make(map[key]*member),
 	}
@@ -253,6 +256,7 @@ func (p *Proxy) closeAll() {
 	for _, m := range members {
 		m.close()
 	}
+	p.relay.Close()
 	next.close()
 	duty.close()
 }
