@@ -32,7 +32,7 @@ func (c *Conn) Detachable() bool {
 }
 
 // Detach takes the connection out of crypto/tls. It must come before the first
-// Read or Write, and c must not be used afterwards. It reports false, and c
+// Read or Write; afterwards c is as good as closed. It reports false, and c
 // stays as it was, unless c is Detachable.
 func (c *Conn) Detach() (Detached, bool) {
 	w := c.wire
@@ -50,9 +50,7 @@ func (c *Conn) Detach() (Detached, bool) {
 	r.out.seq = countProtected(r.out, w.written)
 	d := Detached{Raw: w.Conn, Records: r, Unread: w.unread()}
 	w.written, w.clientSecret, w.serverSecret = nil, nil, nil
-	if r.feeder != nil {
-		w.Conn = nil
-	}
+	w.Conn = spent
 	return d, true
 }
 

@@ -353,6 +353,38 @@ func TestRecordsWithoutUseAreBounded(t *testing.T) {
 	}
 }
 
+func TestADetachedConnectionIsAsGoodAsClosed(t *testing.T) {
+	server, client := configs(t)
+	PrepareServer(server)
+	PrepareClient(client)
+	for _, weServe := range []bool{true, false} {
+		ours, _ := shake(t, server, client, weServe)
+		detach(t, ours)
+		if _, err := ours.Write([]byte("x")); err == nil {
+			t.Error("it can be written to")
+		}
+		_ = ours.Abort()
+		_ = ours.Close()
+	}
+}
+
+func TestWhatIsNoTLSIsToldSoAtOnce(t *testing.T) {
+	server, _ := configs(t)
+	PrepareServer(server)
+	for _, hello := range []string{"GET / HTTP/1.1\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x01\x00\x01\x01"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		a, b := tcpPair(t)
+		a.Write([]byte(hello))
+		if hello[0] == typeHandshake {
+			a.Close() // a fragment: more could come
+		}
+		if _, err := Server(ctx, b, server); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%q: %v", hello, err)
+		}
+		cancel()
+	}
+}
+
 // A stranger who repeats the client random of a handshake under way must not
 // have his own secrets taken for that connection's.
 func TestHandshakesThatShareAClientRandomGetNoSecrets(t *testing.T) {

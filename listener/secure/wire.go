@@ -46,8 +46,15 @@ type wire struct {
 	left    int     // bytes of the current record not handed out yet
 	written []byte  // encrypted records written during the handshake
 	ended   bool    // the socket has come to its end
-	fed     []byte  // what a feeder hands in once Conn has been taken away
+	fed     []byte  // what a feeder hands in once Conn is spent
 }
+
+// spent takes the place of a socket that was given away.
+var spent = func() net.Conn {
+	c, _ := net.Pipe()
+	_ = c.Close()
+	return c
+}()
 
 const wireBufLen = 4 << 10
 
@@ -66,7 +73,7 @@ func newWire(raw net.Conn, cfg *tls.Config, role *keyLog) *wire {
 // Read hands out at most what is left of the current record while the
 // handshake lasts, and anything afterwards.
 func (w *wire) Read(p []byte) (int, error) {
-	if w.Conn == nil {
+	if w.Conn == spent {
 		return w.readFed(p)
 	}
 	if w.n == w.r && !w.shaking {
@@ -113,8 +120,8 @@ func (w *wire) nextRecord() error {
 		want = randomOffset + randomLen
 	}
 	for w.n-w.r < want {
-		if w.n-w.r >= headerLen && int(binary.BigEndian.Uint16((*w.buf)[w.r+3:])) < want-headerLen {
-			break // a record too short to be a ClientHello: crypto/tls shall say so
+		if have := w.unreadBytes(); len(have) >= headerLen && !maybeHello(have) {
+			break // crypto/tls shall say what it is
 		}
 		if err := w.fill(); err != nil {
 			return err
@@ -124,6 +131,19 @@ func (w *wire) nextRecord() error {
 	w.left = headerLen + int(binary.BigEndian.Uint16(b[3:]))
 	w.note(b)
 	return nil
+}
+
+// maybeHello reports whether record may become the one a ClientHello comes in.
+func maybeHello(record []byte) bool {
+	return record[0] == typeHandshake &&
+		int(binary.BigEndian.Uint16(record[3:])) >= randomOffset+randomLen-headerLen
+}
+
+func (w *wire) unreadBytes() []byte {
+	if w.buf == nil {
+		return nil
+	}
+	return (*w.buf)[w.r:w.n]
 }
 
 // fill reads more from the socket behind what is there.
@@ -164,9 +184,6 @@ func (w *wire) note(record []byte) {
 // Write keeps a copy of what the handshake keys or the application keys
 // protect, a few kilobytes at most.
 func (w *wire) Write(p []byte) (int, error) {
-	if w.Conn == nil {
-		return 0, net.ErrClosed
-	}
 	if w.shaking && w.log != nil {
 		w.note(p)
 		for b := p; len(b) >= headerLen; {
