@@ -41,7 +41,7 @@ func (p *Proxy) drain(base context.Context) {
 	p.mu.Unlock()
 	p.poke() // the check turns critical before connections are refused
 	inbound, outbound := p.byRole()
-	p.logger.Info("draining", "inbound", live(inbound), "outbound", live(outbound), "timeout", timeout)
+	p.logger.Info("draining", "inbound", live(inbound), "outbound", live(outbound), "timeout", timeout.String())
 
 	ctx, cancel := context.WithTimeout(base, timeout)
 	defer cancel()

@@ -101,19 +101,15 @@ func (e *engine) wait() error {
 	}
 }
 
-// apply puts a configuration in force and waits for that.
+// apply puts a configuration in force and waits for that: the loop takes it a
+// second time when it is done with the first, and only then can the goroutine
+// that pulls take a third.
 func (e *engine) apply(c config.Config) {
 	e.t.Helper()
 	full := c.WithDefaults()
-	e.offer(pull{config: &full})
-	agenttest.Eventually(e.t, soon, func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.Proxy.config != &full {
-			return errors.New("the configuration is not in force")
-		}
-		return nil
-	})
+	for range 3 {
+		e.offer(pull{config: &full})
+	}
 }
 
 func (e *engine) offer(p pull) {

@@ -137,11 +137,12 @@ func (m *member) update(s spec, o listener.Options, out *outlet) {
 // leave closes the socket and takes no new connection. Open ones go on.
 func (m *member) leave() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.leaving = true
+	ln := m.ln
+	m.mu.Unlock()
 	m.stopBinding()
-	if m.ln != nil {
-		m.ln.StopAccepting()
+	if ln != nil {
+		ln.StopAccepting()
 	}
 }
 

@@ -86,8 +86,11 @@ func (p *Proxy) tellInForce() {
 		"leaf_not_after", id.LeafNotAfter.UTC().Format(time.RFC3339))
 	p.logger.Info("in force", args...)
 	for _, u := range now.upstreams {
-		p.logger.Info("upstream in force", "upstream", u.name, "address", u.address,
-			"connect_timeout", u.connectTimeout, "balance", u.balance)
+		args := []any{"upstream", u.name, "address", u.address, "connect_timeout", u.connectTimeout.String()}
+		if u.balance != "" { // else as the prepared query has it
+			args = append(args, "balance", u.balance)
+		}
+		p.logger.Info("upstream in force", args...)
 	}
 }
 
