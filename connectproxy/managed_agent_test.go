@@ -1,0 +1,163 @@
+package connectproxy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"connect-proxy/connectproxy/agenttest"
+)
+
+// command is what an agent launches.
+func command(t *testing.T) []string {
+	return []string{agenttest.Binary(t), "-log-level", "debug"}
+}
+
+func TestAManagedAgentLaunchesTheProxiesOfTwoServicesAndADeregistrationDrainsOne(t *testing.T) {
+	agenttest.SkipShort(t)
+	t.Parallel()
+	db := app(t, "db")
+	port := agenttest.FreePort(t)
+	a := agenttest.Managed(t, agenttest.Options{HCL: []string{
+		// One by a command of its own, one by the agent-wide default.
+		agenttest.ProxyDefaults(append(command(t), "-log-json"), nil),
+		agenttest.ManagedService{Name: "db", Port: portOf(db), Command: command(t)}.Text(),
+		agenttest.ManagedService{Name: "web", Port: 1, Upstreams: []agenttest.ManagedUpstream{{Name: "db", BindPort: port}}}.Text(),
+	}})
+	for _, id := range []string{"db-proxy", "web-proxy"} {
+		passes(t, a, id)
+	}
+	reaches(t, at(port), "db")
+	c := dial(t, at(port))
+	c.wants("db")
+	if n := db.Accepted(); n != 2 {
+		t.Errorf("the application saw %d connections, two were made: checks reach it", n)
+	}
+	if log := a.ProxyLog("db-proxy"); !strings.Contains(log, "in force: mode=managed service=db peer=spiffe://") {
+		t.Errorf("db is not in force:\n%s", log)
+	}
+	if log := a.ProxyLog("web-proxy"); !strings.Contains(log, `"mode":"managed"`) || !strings.Contains(log, "spiffe://") {
+		t.Errorf("web is not in force:\n%s", log)
+	}
+	calm(t, a.ProxyLog("db-proxy"))
+	pid := a.ProxyPid("db-proxy")
+
+	a.Deregister("db")
+	deregistered := time.Now()
+	agenttest.Eventually(t, soon, func() error {
+		if !strings.Contains(a.ProxyLog("db-proxy"), "draining") {
+			return fmt.Errorf("db-proxy does not drain")
+		}
+		return nil
+	})
+	// The work under way is finished.
+	c.wants("db")
+	agenttest.Always(t, time.Second, func() error {
+		_, err := c.ask("still there")
+		return err
+	})
+	c.Close()
+	agenttest.Eventually(t, soon, func() error {
+		for _, running := range a.ProxyPids() {
+			if running == pid {
+				return fmt.Errorf("db-proxy runs after %s", time.Since(deregistered))
+			}
+		}
+		return nil
+	})
+	if took := time.Since(deregistered); took > 6*time.Second {
+		t.Errorf("it ended after %s, killed rather than drained", took)
+	}
+	if log := a.ProxyLog("db-proxy"); !strings.Contains(log, ": drained: ") {
+		t.Errorf("db-proxy did not drain:\n%s", log)
+	}
+}
+
+func TestAManagedProxyThatCannotDrainInTimeCutsWhatIsLeftAndIsNotKilled(t *testing.T) {
+	agenttest.SkipShort(t)
+	t.Parallel()
+	db := app(t, "db")
+	port := agenttest.FreePort(t)
+	a := agenttest.Managed(t, agenttest.Options{HCL: []string{
+		agenttest.ManagedService{
+			Name: "db", Port: portOf(db), Command: command(t),
+			Upstreams: []agenttest.ManagedUpstream{{Name: "db", BindPort: port}},
+		}.Text(),
+	}})
+	passes(t, a, "db-proxy")
+	reaches(t, at(port), "db")
+	c := dial(t, at(port))
+	c.wants("db")
+	a.Deregister("db")
+	if took := c.ended(soon); took < 3*time.Second || took > 6*time.Second {
+		t.Errorf("cut after %s", took)
+	}
+	agenttest.Eventually(t, soon, func() error {
+		if pids := a.ProxyPids(); len(pids) > 0 {
+			return fmt.Errorf("%v run", pids)
+		}
+		if log := a.ProxyLog("db-proxy"); !strings.Contains(log, "open connections were cut") {
+			return fmt.Errorf("the log does not say what was cut:\n%s", log)
+		}
+		return nil
+	})
+}
+
+func TestAProxyIsAdoptedByItsAgentsSuccessorAndNoConnectionIsCut(t *testing.T) {
+	agenttest.SkipShort(t)
+	t.Parallel()
+	db := app(t, "db")
+	port := agenttest.FreePort(t)
+	a := agenttest.Managed(t, agenttest.Options{Persist: true, HCL: []string{
+		agenttest.ManagedService{Name: "db", Port: portOf(db), Command: command(t)}.Text(),
+		agenttest.ManagedService{
+			Name: "web", Port: 1, Command: command(t),
+			Upstreams: []agenttest.ManagedUpstream{{Name: "db", BindPort: port}},
+		}.Text(),
+	}})
+	before := map[string]int{}
+	for _, id := range []string{"db-proxy", "web-proxy"} {
+		passes(t, a, id)
+		before[id] = a.ProxyPid(id)
+		a.WaitSnapshot(id)
+	}
+	reaches(t, at(port), "db")
+	c := dial(t, at(port))
+	c.wants("db")
+	traffic := func(during time.Duration) {
+		t.Helper()
+		agenttest.Always(t, during, func() error {
+			_, err := c.ask("over and over")
+			return err
+		})
+	}
+	a.Stop()
+	traffic(time.Second)
+	dial(t, at(port)).wants("db")
+	a.Start()
+	traffic(time.Second)
+	for id, pid := range before {
+		passes(t, a, id)
+		if now := a.ProxyPid(id); now != pid {
+			t.Errorf("%s is process %d now, it was %d", id, now, pid)
+		}
+	}
+	traffic(100 * time.Millisecond)
+	reaches(t, at(port), "db")
+	// The agent that adopted it is obeyed as the one that launched it was.
+	a.Deregister("web")
+	closed(t, port)
+}
+
+// passes waits until the agent's check of a managed proxy passes.
+func passes(t *testing.T, a *agenttest.Agent, id string) {
+	t.Helper()
+	agenttest.Eventually(t, managedStart, func() error {
+		got, _, err := a.Client.Agent().AgentHealthServiceByID(id)
+		if err == nil && got != "passing" {
+			err = fmt.Errorf("%s is %s", id, got)
+		}
+		return err
+	})
+}
