@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"connect-proxy/connectproxy/agenttest"
 )
 
@@ -18,36 +20,41 @@ func TestAManagedAgentLaunchesTheProxiesOfTwoServicesAndADeregistrationDrainsOne
 	agenttest.SkipShort(t)
 	t.Parallel()
 	db := app(t, "db")
-	port := agenttest.FreePort(t)
+	port := agenttest.FreePorts(t, 2)
 	a := agenttest.Managed(t, agenttest.Options{HCL: []string{
 		// One by a command of its own, one by the agent-wide default.
 		agenttest.ProxyDefaults(append(command(t), "-log-json"), nil),
-		agenttest.ManagedService{Name: "db", Port: portOf(db), Command: command(t)}.Text(),
-		agenttest.ManagedService{Name: "web", Port: 1, Upstreams: []agenttest.ManagedUpstream{{Name: "db", BindPort: port}}}.Text(),
+		agenttest.ManagedService{Name: "Users-DB", Port: portOf(db), Command: command(t)}.Text(),
+		agenttest.ManagedService{Name: "web", Port: 1, Upstreams: []agenttest.ManagedUpstream{
+			{Name: "Users-DB", BindPort: port},
+			{Type: "prepared_query", Name: "users", BindPort: port + 1},
+		}}.Text(),
 	}})
-	for _, id := range []string{"db-proxy", "web-proxy"} {
+	for _, id := range []string{"Users-DB-proxy", "web-proxy"} {
 		passes(t, a, id)
 	}
 	reaches(t, at(port), "db")
+	a.PutQuery(api.PreparedQueryDefinition{Name: "users", Service: api.ServiceQuery{Service: "Users-DB"}})
+	reaches(t, at(port+1), "db")
 	c := dial(t, at(port))
 	c.wants("db")
-	if n := db.Accepted(); n != 2 {
-		t.Errorf("the application saw %d connections, two were made: checks reach it", n)
+	if n := db.Accepted(); n != 3 {
+		t.Errorf("the application saw %d connections, three were made: checks reach it", n)
 	}
-	if log := a.ProxyLog("db-proxy"); !strings.Contains(log, "in force: mode=managed service=db peer=spiffe://") {
+	if log := a.ProxyLog("Users-DB-proxy"); !strings.Contains(log, "in force: mode=managed service=Users-DB peer=spiffe://") {
 		t.Errorf("db is not in force:\n%s", log)
 	}
 	if log := a.ProxyLog("web-proxy"); !strings.Contains(log, `"mode":"managed"`) || !strings.Contains(log, "spiffe://") {
 		t.Errorf("web is not in force:\n%s", log)
 	}
-	calm(t, a.ProxyLog("db-proxy"))
-	pid := a.ProxyPid("db-proxy")
+	calm(t, a.ProxyLog("Users-DB-proxy"))
+	pid := a.ProxyPid("Users-DB-proxy")
 
-	a.Deregister("db")
+	a.Deregister("Users-DB")
 	deregistered := time.Now()
 	agenttest.Eventually(t, soon, func() error {
-		if !strings.Contains(a.ProxyLog("db-proxy"), "draining") {
-			return fmt.Errorf("db-proxy does not drain")
+		if !strings.Contains(a.ProxyLog("Users-DB-proxy"), "draining") {
+			return fmt.Errorf("Users-DB-proxy does not drain")
 		}
 		return nil
 	})
@@ -61,7 +68,7 @@ func TestAManagedAgentLaunchesTheProxiesOfTwoServicesAndADeregistrationDrainsOne
 	agenttest.Eventually(t, soon, func() error {
 		for _, running := range a.ProxyPids() {
 			if running == pid {
-				return fmt.Errorf("db-proxy runs after %s", time.Since(deregistered))
+				return fmt.Errorf("Users-DB-proxy runs after %s", time.Since(deregistered))
 			}
 		}
 		return nil
@@ -69,8 +76,8 @@ func TestAManagedAgentLaunchesTheProxiesOfTwoServicesAndADeregistrationDrainsOne
 	if took := time.Since(deregistered); took > 6*time.Second {
 		t.Errorf("it ended after %s, killed rather than drained", took)
 	}
-	if log := a.ProxyLog("db-proxy"); !strings.Contains(log, ": drained: ") {
-		t.Errorf("db-proxy did not drain:\n%s", log)
+	if log := a.ProxyLog("Users-DB-proxy"); !strings.Contains(log, ": drained: ") {
+		t.Errorf("Users-DB-proxy did not drain:\n%s", log)
 	}
 }
 

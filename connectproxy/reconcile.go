@@ -17,10 +17,6 @@ type changes struct {
 	stop      []key
 }
 
-func (c changes) empty() bool {
-	return len(c.stopFirst)+len(c.start)+len(c.update)+len(c.stop) == 0
-}
-
 // diff compares listeners by key. What is the same in both is in no list.
 func diff(running, wanted []spec) changes {
 	old := make(map[key]spec, len(running))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -93,7 +94,7 @@ func TestAnAddressThatOtherMachinesReachIsRefused(t *testing.T) {
 		"192.0.2.7:19000":     "not a loopback address",
 		"proxy.example:19000": "not a loopback address",
 		"19000":               "neither host:port nor unix:/path",
-		"unix:":               "no path",
+		"unix:":               "without a path",
 	} {
 		_, err := New(Options{Name: "admin", Address: address, Handler: http.NotFoundHandler()})
 		switch {
@@ -198,7 +199,7 @@ func run(t *testing.T, o Options) *Server {
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != context.Canceled {
+		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)
 		}
 	})

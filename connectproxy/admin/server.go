@@ -69,7 +69,7 @@ func parse(s string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		path = strings.TrimPrefix(path, "//")
 		if path == "" {
-			return "", "", errors.New("no path after unix:")
+			return "", "", errors.New("unix: without a path")
 		}
 		return "unix", path, nil
 	}
