@@ -197,9 +197,14 @@ func reaches(t testing.TB, i *identity, n uint64) {
 
 func eventually(t testing.TB, cond func() bool) {
 	t.Helper()
+	waitFor(t, 10*time.Second, cond)
+}
+
+func waitFor(t testing.TB, limit time.Duration, cond func() bool) {
+	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); <-tick.C {
+	for deadline := time.Now().Add(limit); !cond(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}
