@@ -101,7 +101,7 @@ func TestDescriptorsAreRaisedToTheHardLimit(t *testing.T) {
 		t.Fatalf("the number of descriptors is not logged:\n%s", p.Output)
 	}
 	// Go stays one below, to see whether somebody else changes it.
-	if got, err := strconv.ParseUint(found[1], 10, 64); err != nil || got < uint64(limit.Max)-1 {
+	if got, err := strconv.ParseUint(found[1], 10, 64); err != nil || got < uint64(limit.Max)-1 { //nolint:unconvert // it is signed on FreeBSD
 		t.Errorf("%s descriptors, want the hard limit, %d", found[1], limit.Max)
 	}
 }
