@@ -48,7 +48,10 @@ func fetchIntentions(o authorizerOptions) watch.Fetch[intentions] {
 	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (intentions, watch.Cursor, error) {
 		answer, meta, err := matching(ctx, o, cur, wait)
 		if err == nil && meta.LastIndex == 0 {
-			answer, meta, err = matchingWithIndex(ctx, o)
+			// Without an index the watch asks every few seconds.
+			if list, m, err := matchingWithIndex(ctx, o); err == nil {
+				answer, meta = list, m
+			}
 		}
 		if err != nil {
 			return "", watch.Cursor{}, needs(err, "intentions:read", o.Service)
