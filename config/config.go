@@ -99,7 +99,8 @@ type Upstream struct {
 	Bind        Address
 
 	// ConnectTimeout bounds everything from an accepted connection to an
-	// authenticated instance, all attempts together.
+	// authenticated instance, all attempts together; zero leaves it to the
+	// destination's service-resolver, and is 5 s where that says nothing.
 	ConnectTimeout time.Duration
 	// Balance is empty for a prepared query that keeps its own order.
 	Balance Balance

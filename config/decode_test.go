@@ -250,7 +250,7 @@ func TestWhatIsOursIsReadFromTheOpaqueSettings(t *testing.T) {
 	want.Public.MinTLS, want.Public.ALPN, want.Public.HalfCloseTimeout = tls.VersionTLS13, []string{"h2"}, 7*time.Second
 	want.DrainTimeout, want.MaxStaleEndpoints, want.MaxStaleAuthorization = 20*time.Second, time.Hour, 3*time.Minute
 	db := &want.Upstreams[0]
-	db.ConnectTimeout, db.Balance, db.MaxLifetime, db.MeshGateway, db.MaxConnections = DefaultConnectTimeout, Random, 2*time.Hour, "remote", 5
+	db.ConnectTimeout, db.Balance, db.MaxLifetime, db.MeshGateway, db.MaxConnections = 0, Random, 2*time.Hour, "remote", 5
 	want.Warnings = []string{"drain_timeout 20s is longer than the 5s after which the agent kills a managed proxy"}
 	if diff := cmp.Diff(&want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

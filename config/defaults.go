@@ -9,9 +9,8 @@ import (
 
 // What a setting is where nothing is said of it.
 const (
-	// DefaultConnectTimeout and DefaultLocalConnectTimeout are Envoy's, which
-	// Consul documents for connect_timeout_ms and local_connect_timeout_ms.
-	DefaultConnectTimeout      = 5 * time.Second
+	// DefaultLocalConnectTimeout is Envoy's, which Consul documents for
+	// local_connect_timeout_ms.
 	DefaultLocalConnectTimeout = 5 * time.Second
 	DefaultHandshakeTimeout    = 10 * time.Second
 	// DefaultHalfCloseTimeout is long enough for a slow answer to a client that
@@ -74,7 +73,6 @@ func (u Upstream) withDefaults(namespace, partition string) Upstream {
 	u.Destination.Namespace = foreign(u.Destination.Namespace, namespace)
 	u.Destination.Partition = foreign(u.Destination.Partition, partition)
 	u.Bind = u.Bind.onLoopback()
-	u.ConnectTimeout = either(u.ConnectTimeout, DefaultConnectTimeout)
 	if u.Destination.Type != PreparedQuery {
 		u.Balance = either(u.Balance, DefaultBalance)
 	}

@@ -115,9 +115,8 @@ func (p *Proxy) open(base context.Context, s spec) {
 	p.mu.Unlock()
 }
 
-// change puts s in force on the socket that is open for its key. Another
-// destination is another upstream: connections that lead to the old one carry
-// on.
+// change puts s in force on the socket that is open for its key. Another route is
+// another upstream: connections that lead to the old one carry on.
 func (p *Proxy) change(base context.Context, s spec) {
 	m, o := p.members[s.key], p.optionsFor(s)
 	if s.key.role == rolePublic {
@@ -125,7 +124,7 @@ func (p *Proxy) change(base context.Context, s spec) {
 		return
 	}
 	old := m.leadsTo()
-	if old.destination == s.upstream.Destination {
+	if old.resolver.route == routeOf(s.upstream) {
 		settings := p.upstreamOptionsFor(s)
 		settings.Resolver = old.resolver
 		old.up.Update(settings)
@@ -195,9 +194,8 @@ func (p *Proxy) upstreamOptionsFor(s spec) upstream.Options {
 }
 
 func (p *Proxy) openOutlet(base context.Context, s spec) (*outlet, error) {
-	d := s.upstream.Destination
-	r := p.resolvers.acquire(base, d)
-	out, err := openOutlet(base, d, r, p.upstreamOptionsFor(s))
+	r := p.resolvers.acquire(base, routeOf(s.upstream))
+	out, err := openOutlet(base, r, p.upstreamOptionsFor(s))
 	if err != nil {
 		r.release()
 		return nil, err

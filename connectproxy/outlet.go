@@ -5,26 +5,24 @@ import (
 	"errors"
 	"time"
 
-	"connect-proxy/config"
 	"connect-proxy/listener"
 	"connect-proxy/upstream"
 )
 
 // outlet is where the connections of an upstream listener go.
 type outlet struct {
-	destination config.Destination
-	resolver    *sharedResolver
-	up          *upstream.Upstream
-	task        *task
+	resolver *sharedResolver
+	up       *upstream.Upstream
+	task     *task
 }
 
-func openOutlet(ctx context.Context, d config.Destination, r *sharedResolver, o upstream.Options) (*outlet, error) {
+func openOutlet(ctx context.Context, r *sharedResolver, o upstream.Options) (*outlet, error) {
 	o.Resolver = r
 	up, err := upstream.New(o)
 	if err != nil {
 		return nil, err
 	}
-	return &outlet{destination: d, resolver: r, up: up, task: begin(ctx, up.Run)}, nil
+	return &outlet{resolver: r, up: up, task: begin(ctx, up.Run)}, nil
 }
 
 // dial opens a connection to an instance, under the reason that the listener is

@@ -20,16 +20,25 @@ type resolvers struct {
 	datacenter func(ctx context.Context) string
 
 	mu   sync.Mutex // guards what follows
-	open map[config.Destination]*sharedResolver
+	open map[route]*sharedResolver
 }
+
+// route is a destination and the way there: what the agent's answers depend on.
+type route struct {
+	config.Destination
+	// meshGateway is the mode; empty leaves it to the destination.
+	meshGateway string
+}
+
+func routeOf(u *config.Upstream) route { return route{u.Destination, u.MeshGateway} }
 
 // sharedResolver is a resolver that runs from its first user to its last.
 type sharedResolver struct {
 	upstream.Resolver
-	destination config.Destination
-	pool        *resolvers
-	task        *task
-	users       int // guarded by pool.mu
+	route route
+	pool  *resolvers
+	task  *task
+	users int // guarded by pool.mu
 }
 
 // Run takes the place of the resolver's own, which runs once for all its users.
@@ -38,19 +47,18 @@ func (*sharedResolver) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// acquire returns the destination's resolver, running. Every acquire needs a
-// release.
-func (p *resolvers) acquire(ctx context.Context, d config.Destination) *sharedResolver {
+// acquire returns the route's resolver, running. Every acquire needs a release.
+func (p *resolvers) acquire(ctx context.Context, to route) *sharedResolver {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.open[d]
+	r := p.open[to]
 	if r == nil {
-		r = &sharedResolver{Resolver: p.resolver(d), destination: d, pool: p}
+		r = &sharedResolver{Resolver: p.resolver(to), route: to, pool: p}
 		r.task = begin(ctx, r.Resolver.Run)
 		if p.open == nil {
-			p.open = make(map[config.Destination]*sharedResolver)
+			p.open = make(map[route]*sharedResolver)
 		}
-		p.open[d] = r
+		p.open[to] = r
 	}
 	r.users++
 	return r
@@ -62,7 +70,7 @@ func (r *sharedResolver) release() {
 	r.users--
 	last := r.users == 0
 	if last {
-		delete(r.pool.open, r.destination)
+		delete(r.pool.open, r.route)
 	}
 	r.pool.mu.Unlock()
 	if last {
@@ -70,7 +78,7 @@ func (r *sharedResolver) release() {
 	}
 }
 
-func (p *resolvers) resolver(d config.Destination) upstream.Resolver {
+func (p *resolvers) resolver(d route) upstream.Resolver {
 	if d.Type == config.PreparedQuery {
 		return upstream.NewQuery(upstream.QueryOptions{
 			Client:          p.client,
@@ -82,13 +90,14 @@ func (p *resolvers) resolver(d config.Destination) upstream.Resolver {
 			Logger:          p.logger,
 		})
 	}
-	return upstream.NewService(upstream.ServiceOptions{
+	return upstream.NewChain(upstream.ChainOptions{
 		Client:          p.client,
 		Name:            d.Name,
 		Namespace:       d.Namespace,
 		Partition:       d.Partition,
 		Datacenter:      d.Datacenter,
 		LocalDatacenter: p.datacenter,
+		MeshGateway:     d.meshGateway,
 		Logger:          p.logger,
 	})
 }

@@ -86,7 +86,10 @@ func (p *Proxy) tellInForce() {
 		"leaf_not_after", id.LeafNotAfter.UTC().Format(time.RFC3339))
 	p.logger.Info("in force", args...)
 	for _, u := range now.upstreams {
-		args := []any{"upstream", u.name, "address", u.address, "connect_timeout", u.connectTimeout.String()}
+		args := []any{"upstream", u.name, "address", u.address}
+		if u.connectTimeout > 0 { // else the destination's own
+			args = append(args, "connect_timeout", u.connectTimeout.String())
+		}
 		if u.balance != "" { // else as the prepared query has it
 			args = append(args, "balance", u.balance)
 		}

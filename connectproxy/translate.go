@@ -20,6 +20,10 @@ const (
 	roleUpstream role = "upstream"
 )
 
+// longestDial bounds the dial of an upstream that has no timeout of its own,
+// beyond any that a destination has.
+const longestDial = time.Hour
+
 // key tells listeners apart: two configurations that name the same key mean
 // the same socket. The mode of a unix socket is not part of it, for it can be
 // changed under an open one.
@@ -133,7 +137,12 @@ func (s spec) listenerOptions() listener.Options {
 		o.MaxConnections = s.public.MaxConnections
 	case roleUpstream:
 		limits = s.upstream.Limits
-		o.DialTimeout = s.upstream.ConnectTimeout
+		// The upstream keeps the time itself: what it is may be the
+		// destination's to say.
+		o.DialTimeout = longestDial
+		if t := s.upstream.ConnectTimeout; t > 0 {
+			o.DialTimeout = t
+		}
 	}
 	o.IdleTimeout = limits.IdleTimeout
 	o.MaxLifetime = limits.MaxLifetime

@@ -53,16 +53,29 @@ func (u *Upstream) Dial(ctx context.Context) (*Conn, error) {
 		u.live.Add(-1)
 		return nil, fmt.Errorf("dialling %s: %w (%d)", o.Name, ErrLimit, o.MaxConnections)
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
+	timeout := u.timeout(o)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := u.dial(ctx, o)
+	c, err := u.dial(ctx, o, timeout)
 	if err != nil {
 		u.live.Add(-1)
 	}
 	return c, err
 }
 
-func (u *Upstream) dial(ctx context.Context, o *Options) (*Conn, error) {
+// timeout is for a Dial that begins now.
+func (u *Upstream) timeout(o *Options) time.Duration {
+	if o.ConnectTimeout > 0 {
+		return o.ConnectTimeout
+	}
+	if p := u.picker.Load(); p != nil && p.timeout > 0 {
+		return p.timeout
+	}
+	return DefaultConnectTimeout
+}
+
+// dial has timeout for everything, of which ctx tells when it began.
+func (u *Upstream) dial(ctx context.Context, o *Options, timeout time.Duration) (*Conn, error) {
 	if o.Ready != nil {
 		if err := o.Ready(ctx); err != nil {
 			return nil, fmt.Errorf("dialling %s: %w", o.Name, err)
@@ -84,7 +97,7 @@ func (u *Upstream) dial(ctx context.Context, o *Options) (*Conn, error) {
 			break
 		}
 		not = append(not, c.instance)
-		conn, err := u.attempt(ctx, o, c, len(p.all)-len(not))
+		conn, err := u.attempt(ctx, o, c, len(p.all)-len(not), timeout/fairShare)
 		if err == nil {
 			l := &lease{u: u, in: c.instance}
 			l.conn = Conn{Conn: conn, Endpoint: c.ep, Release: l.release}
@@ -101,8 +114,8 @@ func (u *Upstream) dial(ctx context.Context, o *Options) (*Conn, error) {
 }
 
 // attempt tries the instance that c claims, within a share of the time if there
-// are others to try.
-func (u *Upstream) attempt(ctx context.Context, o *Options, c claim, others int) (net.Conn, error) {
+// are others to try. With less time than fair it gets no blame.
+func (u *Upstream) attempt(ctx context.Context, o *Options, c claim, others int, fair time.Duration) (net.Conn, error) {
 	deadline, _ := ctx.Deadline()
 	bound := time.Until(deadline)
 	one := ctx
@@ -121,7 +134,7 @@ func (u *Upstream) attempt(ctx context.Context, o *Options, c claim, others int)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		c.abandoned() // the client went away
-	case one.Err() != nil && bound < o.ConnectTimeout/fairShare:
+	case one.Err() != nil && bound < fair:
 		c.abandoned() // what was left of the time was not enough to tell
 	default:
 		u.failed(c, o, err)
@@ -161,6 +174,8 @@ func (u *Upstream) noEndpoints(o *Options, cause error) error {
 		return fmt.Errorf("dialling %s: %w: the agent has not named any yet: %w: %w", o.Name, ErrNoEndpoints, cause, status.Err)
 	case p == nil:
 		return fmt.Errorf("dialling %s: %w: the agent has not named any yet: %w", o.Name, ErrNoEndpoints, cause)
+	case p.reason != "":
+		return fmt.Errorf("dialling %s: %w: %s", o.Name, ErrNoEndpoints, p.reason)
 	case p.filtered:
 		return fmt.Errorf("dialling %s: %w: the token may not read them all (service:read on the service and its proxy, node:read)", o.Name, ErrNoEndpoints)
 	}

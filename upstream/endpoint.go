@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"slices"
+	"time"
 
 	"connect-proxy/connectproxy/watch"
 )
@@ -40,10 +41,16 @@ type Set struct {
 	// Filtered reports that the agent left instances out which the token may
 	// not read.
 	Filtered bool
+	// Reason says why Endpoints is empty, where that is not for want of healthy
+	// instances.
+	Reason string
+	// ConnectTimeout is the destination's own; zero if it has none.
+	ConnectTimeout time.Duration
 }
 
 func (s Set) equal(o Set) bool {
-	return s.Ordered == o.Ordered && s.Filtered == o.Filtered && slices.Equal(s.Endpoints, o.Endpoints)
+	return s.Ordered == o.Ordered && s.Filtered == o.Filtered && s.Reason == o.Reason &&
+		s.ConnectTimeout == o.ConnectTimeout && slices.Equal(s.Endpoints, o.Endpoints)
 }
 
 // Resolver keeps a destination's Set current while Run runs. All but Run are

@@ -43,8 +43,8 @@ type Options struct {
 	// Dial.
 	Ready func(ctx context.Context) error
 
-	// ConnectTimeout bounds a Dial, all attempts together; zero means
-	// DefaultConnectTimeout.
+	// ConnectTimeout bounds a Dial, all attempts together; zero means the
+	// destination's own, and DefaultConnectTimeout where that has none.
 	ConnectTimeout time.Duration
 	// Balance is one of the policies; empty means LeastConnections. An ordered
 	// Set is used in its order whatever this says.
@@ -67,9 +67,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.ConnectTimeout <= 0 {
-		o.ConnectTimeout = DefaultConnectTimeout
-	}
 	if o.Balance == "" {
 		o.Balance = LeastConnections
 	}

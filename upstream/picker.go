@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 )
 
 // slot is an endpoint of the set with what is remembered of it.
@@ -24,12 +25,16 @@ type picker struct {
 	schedule []int32
 	ordered  bool
 	filtered bool
+	reason   string        // why all is empty, if the set says so
+	timeout  time.Duration // the destination's own; zero if it has none
 	// due is when the next instance's time set aside ends.
 	due int64
 }
 
 func newPicker(all []slot, s Set, now int64) *picker {
-	p := &picker{all: all, ordered: s.Ordered, filtered: s.Filtered, due: math.MaxInt64}
+	p := &picker{
+		all: all, ordered: s.Ordered, filtered: s.Filtered, reason: s.Reason, timeout: s.ConnectTimeout, due: math.MaxInt64,
+	}
 	p.usable = make([]*slot, 0, len(all))
 	for i := range all {
 		if until := all[i].until.Load(); until > now {

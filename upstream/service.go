@@ -24,6 +24,12 @@ type ServiceOptions struct {
 	// told before ctx is done. It is asked only for a resolver with a
 	// Datacenter; nil takes every Datacenter for a remote one.
 	LocalDatacenter func(ctx context.Context) string
+	// Filter is an expression that instances must fulfil, in the agent's
+	// language; empty means none.
+	Filter string
+	// Warning takes instances in whose checks warn for healthy too, at the
+	// weight that they have for it.
+	Warning bool
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -60,12 +66,16 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 		Partition:  s.o.Partition,
 		Datacenter: s.o.Datacenter,
 		AllowStale: true,
+		Filter:     s.o.Filter,
 		WaitIndex:  cur.Index,
 		WaitTime:   wait,
 	}
-	entries, meta, err := s.o.Client.Health().Connect(s.o.Name, "", true, q.WithContext(ctx))
+	entries, meta, err := s.o.Client.Health().Connect(s.o.Name, "", !s.o.Warning, q.WithContext(ctx))
 	if err != nil {
 		return Set{}, watch.Cursor{}, err
+	}
+	if s.o.Warning {
+		entries = slices.DeleteFunc(entries, sick)
 	}
 	set, leftOut := setOf(entries, asked{
 		service:    s.o.Name,
@@ -75,6 +85,14 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 	set.Filtered = meta.ResultsFilteredByACLs
 	s.tell.leftOut(leftOut)
 	return set, watch.Cursor{Index: meta.LastIndex}, nil
+}
+
+// sick is an instance that takes no connection: a check of its own or of its
+// node is worse than warning.
+func sick(e *api.ServiceEntry) bool {
+	return e != nil && slices.ContainsFunc(e.Checks, func(c *api.HealthCheck) bool {
+		return c != nil && c.Status != api.HealthPassing && c.Status != api.HealthWarning
+	})
 }
 
 // remoteTo tells which datacenters are not the agent's own. Without a
