@@ -2,7 +2,6 @@ package relay
 
 import (
 	"encoding/binary"
-	"runtime"
 	"sync"
 	"time"
 
@@ -21,7 +20,8 @@ const (
 // loop serves connections with one goroutine over one epoll descriptor. All
 // fields of its connections belong to that goroutine once add has returned.
 type loop struct {
-	ep, wake int
+	poll *poll
+	wake int // an eventfd
 
 	mu       sync.Mutex
 	slots    []*conn  // by slot
@@ -52,22 +52,22 @@ type event struct {
 }
 
 func newLoop() (*loop, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	p, err := newPoll()
 	if err != nil {
 		return nil, err
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		unix.Close(ep)
+		p.close()
 		return nil, err
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &ev); err != nil {
-		unix.Close(ep)
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, wake, &ev); err != nil {
+		p.close()
 		unix.Close(wake)
 		return nil, err
 	}
-	return &loop{ep: ep, wake: wake, timed: make(map[*conn]struct{}), watched: make(map[*conn]struct{})}, nil
+	return &loop{poll: p, wake: wake, timed: make(map[*conn]struct{}), watched: make(map[*conn]struct{})}, nil
 }
 
 // add puts c into the loop, or reports that it takes no more. The descriptors
@@ -87,6 +87,7 @@ func (l *loop) add(c *conn) bool {
 		l.slots = append(l.slots, nil)
 		l.gens = append(l.gens, 0)
 	}
+	l.poll.added.Add(1)
 	l.slots[c.slot] = c
 	l.gens[c.slot]++
 	for i := range c.sides {
@@ -94,7 +95,7 @@ func (l *loop) add(c *conn) bool {
 			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
 			Fd:     int32(c.slot<<1 | i), Pad: int32(l.gens[c.slot]),
 		}
-		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, c.sides[i].fd, &ev); err != nil {
+		if err := unix.EpollCtl(l.poll.fd, unix.EPOLL_CTL_ADD, c.sides[i].fd, &ev); err != nil {
 			l.stopping = append(l.stopping, c)
 			l.poke()
 			return true
@@ -133,23 +134,17 @@ func (l *loop) quit() {
 	l.poke()
 }
 
-// run is the loop. It has a thread to itself, so that waking up is one step
-// of the kernel's and not a search for work by Go's scheduler.
+// run is the loop.
 func (l *loop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	l.in = make([]byte, maxBatch+1) // Seal borrows a byte behind the content
 	l.out = make([]byte, 0, secure.Sealed(maxBatch))
 	kernel := make([]unix.EpollEvent, 256)
 	events := make([]event, 0, len(kernel))
 	for rounds := 0; ; rounds++ {
-		n, err := unix.EpollWait(l.ep, kernel, l.patience())
-		if err != nil && err != unix.EINTR {
-			panic("relay: waiting for events: " + err.Error()) // only a closed descriptor could
-		}
+		n := l.poll.wait(kernel, l.patience())
 		var stopping, fresh []*conn
 		var closing bool
-		events, stopping, fresh, closing = l.resolve(kernel[:max(n, 0)], events[:0])
+		events, stopping, fresh, closing = l.resolve(kernel[:n], events[:0])
 		if len(l.timed) > 0 || len(fresh) > 0 {
 			l.now = time.Now()
 		}
@@ -163,7 +158,7 @@ func (l *loop) run() {
 		}
 		l.serveReady()
 		l.tick()
-		if n <= 0 || rounds%1024 == 0 {
+		if n == 0 || rounds%1024 == 0 {
 			l.sweep()
 		}
 		clear(events)
@@ -218,8 +213,9 @@ func (l *loop) serveReady() {
 	}
 }
 
-// patience is how long to wait for events, in milliseconds.
-func (l *loop) patience() int {
+// patience is how long to wait for events: zero is not at all, and negative is
+// for ever.
+func (l *loop) patience() time.Duration {
 	if len(l.ready) > 0 {
 		return 0
 	}
@@ -230,7 +226,7 @@ func (l *loop) patience() int {
 	case !timed || watched && l.sweepAt.Before(l.due):
 		until = l.sweepAt
 	}
-	return int(max(time.Until(until), 0)/time.Millisecond) + 1
+	return max(time.Until(until), time.Millisecond)
 }
 
 // clock puts c under the eyes of tick.
@@ -276,6 +272,6 @@ func (l *loop) closeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gone = true
-	unix.Close(l.ep)
+	l.poll.close()
 	unix.Close(l.wake)
 }
