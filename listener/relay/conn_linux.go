@@ -25,6 +25,7 @@ type conn struct {
 	queued         bool      // is in loop.ready
 	looks          int       // for how many more sweeps it is in loop.watched
 	ended          bool
+	result         Result // once it has ended
 
 	// broken is the side that takes no more, while what it had sent before is
 	// still delivered; valid if cause is set.
@@ -286,5 +287,6 @@ func (l *loop) end(c *conn, end End, err error) {
 		l.keep(&c.sides[i], nil)
 		l.release(&c.flows[i])
 	}
-	go c.done(Result{ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err})
+	c.result = Result{ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err}
+	l.over = append(l.over, c)
 }

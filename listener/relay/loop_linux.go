@@ -37,6 +37,7 @@ type loop struct {
 	extra   []byte // see second
 	spare   [len(classes)][][]byte
 	ready   []*conn            // have more to do without waiting for an event
+	over    []*conn            // have ended in this round
 	timed   map[*conn]struct{} // those with a limit that may be reached
 	now     time.Time          // of this round, kept only while something is timed
 	due     time.Time          // when tick must look again
@@ -164,6 +165,9 @@ func (l *loop) run() {
 		clear(events)
 		if closing {
 			l.closeAll()
+		}
+		l.tell()
+		if closing {
 			return
 		}
 	}
@@ -257,6 +261,21 @@ func (l *loop) tick() {
 		next = min(next, wait)
 	}
 	l.due = l.now.Add(next)
+}
+
+// tell calls back for the connections that have ended, on one goroutine for all
+// of a round: what the callback does may take its time.
+func (l *loop) tell() {
+	if len(l.over) == 0 {
+		return
+	}
+	over := l.over
+	l.over = nil
+	go func() {
+		for _, c := range over {
+			c.done(c.result)
+		}
+	}()
 }
 
 // closeAll ends every connection and the loop itself.
