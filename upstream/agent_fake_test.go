@@ -38,6 +38,8 @@ func entries(t *testing.T, name string) []*api.ServiceEntry {
 // given at once, others when it is raised.
 type reply struct {
 	status int // 0 is 200
+	// silent gives none at all.
+	silent bool
 	body   string
 	index  uint64
 	header map[string]string
@@ -48,6 +50,7 @@ type agent struct {
 	mu      sync.Mutex // guards what follows
 	replies map[string]reply
 	asked   []*http.Request
+	open    int // requests that block
 	changed chan struct{}
 }
 
@@ -73,6 +76,8 @@ func (a *agent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
+// answer gives the path an answer, or the path with a method before it or with
+// "?filter=", "?dc=" or "?dc=&filter=" after it.
 func (a *agent) answer(path string, r reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -94,6 +99,31 @@ func (a *agent) requests(path string) []*http.Request {
 	return out
 }
 
+// blocked is how many requests the agent holds at this moment.
+func (a *agent) blocked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open
+}
+
+// reply finds the answer to a request: one for its method, its filter or its
+// datacenter comes before that of the path alone. The caller holds mu.
+func (a *agent) reply(r *http.Request) (reply, bool) {
+	q := r.URL.Query()
+	for _, key := range []string{
+		r.Method + " " + r.URL.Path,
+		r.URL.Path + "?dc=" + q.Get("dc") + "&filter=" + q.Get("filter"),
+		r.URL.Path + "?filter=" + q.Get("filter"),
+		r.URL.Path + "?dc=" + q.Get("dc"),
+		r.URL.Path,
+	} {
+		if got, ok := a.replies[key]; ok {
+			return got, true
+		}
+	}
+	return reply{}, false
+}
+
 func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	index, _ := strconv.ParseUint(r.URL.Query().Get("index"), 10, 64)
 	a.mu.Lock()
@@ -101,14 +131,14 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Unlock()
 	for {
 		a.mu.Lock()
-		got, ok := a.replies[r.URL.Path]
+		got, ok := a.reply(r)
 		changed := a.changed
 		a.mu.Unlock()
 		if !ok {
 			http.Error(w, "no such thing", http.StatusNotFound)
 			return
 		}
-		if index == 0 || got.index > index || got.status != 0 {
+		if !got.silent && (index == 0 || got.index > index || got.status != 0) {
 			for k, v := range got.header {
 				w.Header().Set(k, v)
 			}
@@ -121,12 +151,21 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write([]byte(got.body))
 			return
 		}
+		a.count(1)
 		select {
 		case <-changed:
+			a.count(-1)
 		case <-r.Context().Done():
+			a.count(-1)
 			return
 		}
 	}
+}
+
+func (a *agent) count(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open += n
 }
 
 // latest lets d pass and returns the set that there is then.

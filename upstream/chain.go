@@ -69,7 +69,7 @@ func NewChain(o ChainOptions) Resolver {
 		legs: make(map[question]*leg),
 		plans: watch.New(watch.Options[plan]{
 			Name:   "discovery chain " + o.Name,
-			Fetch:  (&compiler{o: o, told: make(map[string]bool)}).fetch,
+			Fetch:  newCompiler(o).fetch,
 			Equal:  plan.equal,
 			Poll:   o.Poll,
 			Logger: o.Logger,

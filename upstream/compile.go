@@ -28,6 +28,8 @@ type compiler struct {
 	told map[string]bool
 }
 
+func newCompiler(o ChainOptions) *compiler { return &compiler{o: o, told: make(map[string]bool)} }
+
 // fetch is a poll. It asks for what the agent has in its cache, which the agent
 // keeps fresh by one blocking query of its own for all the proxies on its node.
 func (c *compiler) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (plan, watch.Cursor, error) {

@@ -294,3 +294,33 @@ func TestMaxConnectionsCountsThoseBeingDialled(t *testing.T) {
 		dial(t, u)
 	})
 }
+
+// Behaviour 20.
+func TestTheDestinationsTimeoutHoldsWhereTheUpstreamHasNone(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		own, set, want time.Duration
+	}{
+		{"neither", 0, 0, DefaultConnectTimeout},
+		{"the destination's", 0, 12 * time.Second, 12 * time.Second},
+		{"the upstream's", 700 * time.Millisecond, 12 * time.Second, 700 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				n.fail("n1", blackhole)
+				r := newFakeResolver()
+				r.give(Set{Endpoints: instances(1), ConnectTimeout: c.set})
+				u := start(t, Options{Resolver: r, Dial: n.Dial, ConnectTimeout: c.own})
+				after(0)
+				began := time.Now()
+				if _, err := u.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(began); took != c.want {
+					t.Errorf("it took %s, want %s", took, c.want)
+				}
+			})
+		})
+	}
+}

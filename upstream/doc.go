@@ -7,8 +7,37 @@
 // # Resolvers
 //
 // A Resolver holds the latest Set of a destination. NewService watches a service
-// by a blocking query and NewQuery polls a prepared query; anything else that
-// gives a Set, such as a discovery chain, can take their place.
+// by a blocking query, NewQuery polls a prepared query, and NewChain follows a
+// service's discovery chain.
+//
+// # Discovery chains
+//
+// A chain is what service-resolver entries make of a name: a redirect, a subset,
+// targets to fail over to, a connect timeout. It is asked for every
+// DefaultChainPoll, from the agent's cache, and no request for it is held: a
+// proxy holds one for each destination, as without chains. A change of an entry
+// is seen within that time; changes of health are seen at once.
+//
+// The first target with healthy instances is the destination. Those after it
+// are neither dialled nor asked for, until it has none; once it has some again,
+// new connections go back to it. A target that does not answer is waited for a
+// moment, and one that the agent has failed on for long, while it answers for
+// others, gives way to those.
+//
+// Routes and splits are HTTP's and are passed over, with a warning: the chain is
+// then what its resolvers say. Targets in a cluster peering are passed over too.
+// Where the agent knows no chains (before Consul 1.6) or does not show them to
+// the token, the name is resolved as it stands, and the log says so once.
+//
+// # Mesh gateways
+//
+// A target in another datacenter is dialled directly, at its WAN address, unless
+// a mesh gateway mode says otherwise: then the connection goes to a gateway of
+// this datacenter ("local") or, by its WAN address, of the target's ("remote"),
+// which hands it on by its server name. It is the service behind it that proves
+// its identity. Gateways are found by their kind in the catalog and polled. A
+// target counts as healthy by its own instances, not by the gateways. Prepared
+// queries are dialled directly, as Consul has it.
 //
 // # Dial
 //
@@ -30,5 +59,6 @@
 // # Goroutines
 //
 // Run runs the Resolver and follows it, in two goroutines that it waits for.
-// Dial starts none.
+// Dial starts none. A chain's Run has one for the chain, one to choose, and for
+// each target that matters those of its watches; it waits for all of them.
 package upstream

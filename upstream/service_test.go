@@ -134,3 +134,23 @@ func TestWhatIsLeftOutIsLoggedOnce(t *testing.T) {
 		t.Errorf("logged %d times:\n%s", got, b.String())
 	}
 }
+
+func TestAnInstanceThatWarnsIsHealthyWhereThatIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		const path = "/v1/health/connect/db"
+		body := recorded(t, "1.15.4-health-subset")
+		a.answer(path, reply{body: body, index: 34})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db", Filter: "Service.Meta.version == 2", Warning: true}))
+		if s := latest(t, r, 0); len(s.Endpoints) != 2 {
+			t.Errorf("set %+v", s)
+		}
+		if q := a.requests(path)[0].URL.Query(); q.Has("passing") || q.Get("filter") != "Service.Meta.version == 2" {
+			t.Errorf("asked with %v", q)
+		}
+		a.answer(path, reply{body: strings.ReplaceAll(body, `"Status": "warning"`, `"Status": "critical"`), index: 35})
+		if s := latest(t, r, time.Second); len(s.Endpoints) != 1 || s.Endpoints[0].ID != "node-1/db-2-sidecar-proxy" {
+			t.Errorf("set %+v: an instance in critical state is there", s)
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package upstream
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/connectproxy/watch"
+)
+
+func TestWithoutAChainTheNameIsResolvedAlone(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		reply reply
+		said  string
+	}{
+		{"an older agent", reply{status: 404}, "[INFO]  no discovery chains, resolving the name alone: service=db"},
+		{"a token that may not", reply{status: 403, body: "Permission denied: token with AccessorID 'x' lacks permission 'service:read' on \"db\""},
+			"[WARN]  discovery chain not readable, resolving the name alone: service=db reason=\"the token needs service:read on the service: Permission denied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, o, log := failing(t)
+				a.answer(chainOfDB, c.reply)
+				a.answer(healthOfDB, reply{body: recorded(t, "1.15.4-health"), index: 34})
+				r := resolve(t, NewChain(o))
+				if s := latest(t, r, 5*time.Minute); len(s.Endpoints) != 3 || s.Endpoints[0].SNI != "" {
+					t.Errorf("set %+v", s)
+				}
+				if q := a.requests(healthOfDB)[0].URL.Query(); q.Get("passing") != "1" {
+					t.Errorf("asked with %v", q)
+				}
+				if n := strings.Count(log.String(), c.said); n != 1 || strings.Count(log.String(), "\n") != 1 {
+					t.Errorf("said %d times:\n%s", n, log)
+				}
+				// The agent is upgraded, or the token given the right.
+				a.answer(chainOfDB, reply{body: recorded(t, "1.15.4-chain-failover"), index: 7})
+				a.answer(atV2, reply{body: recorded(t, "1.15.4-health-subset"), index: 11})
+				if s := latest(t, r, 2*DefaultChainPoll); len(s.Endpoints) != 2 {
+					t.Errorf("set %+v, want the chain's", s)
+				}
+			})
+		})
+	}
+}
+
+func TestAChainOnceKnownSurvivesTheAgentsErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o, _ := failing(t)
+		a.answer(healthOfDB, reply{body: recorded(t, "1.15.4-health"), index: 34})
+		a.answer(atV2, reply{body: recorded(t, "1.15.4-health-subset"), index: 11})
+		r := resolve(t, NewChain(o))
+		latest(t, r, 0)
+		for _, bad := range []reply{
+			{status: 403, body: "ACL not found"}, {status: 404}, {status: 500}, {status: 429}, {body: "rubbish"}, {body: "{}"},
+		} {
+			a.answer(chainOfDB, bad)
+			if s := latest(t, r, time.Minute); len(s.Endpoints) != 2 {
+				t.Errorf("after %d %s: %+v", bad.status, bad.body, s)
+			}
+		}
+	})
+}
+
+func TestNothingIsKnownBeforeTheChainIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o, _ := failing(t)
+		a.answer(chainOfDB, reply{status: 500, body: "No cluster leader"})
+		r := resolve(t, NewChain(o))
+		after(time.Minute)
+		if s, ok := r.Set(); ok || r.Status().Err == nil {
+			t.Errorf("set %+v, status %+v: a redirect may be what the agent does not tell", s, r.Status())
+		}
+	})
+}
+
+func TestSplitsArePassedOverAndTheResolverIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o, log := failing(t)
+		o.Name = "web"
+		a.answer("GET /v1/discovery-chain/web", reply{body: recorded(t, "1.15.4-chain-splitter"), index: 7})
+		a.answer("POST /v1/discovery-chain/web", reply{body: recorded(t, "1.15.4-chain-splitter-as-tcp"), index: 7})
+		a.answer("/v1/health/connect/web?filter=Service.Meta.version == 2", reply{body: recorded(t, "1.15.4-health-subset"), index: 11})
+		r := resolve(t, NewChain(o))
+		if s := latest(t, r, time.Minute); len(s.Endpoints) != 2 {
+			t.Errorf("set %+v", s)
+		}
+		if n := strings.Count(log.String(), "routes and splits are passed over: service=web"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log)
+		}
+	})
+}
+
+func TestATargetInAPeerClusterIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o, log := failing(t)
+		o.Name = "twin"
+		a.answer("/v1/discovery-chain/twin", reply{body: recorded(t, "1.15.4-chain-peer"), index: 7})
+		a.answer("/v1/health/connect/twin", reply{body: "[]", index: 7})
+		a.answer(atSpare, reply{body: recorded(t, "1.15.4-health"), index: 9})
+		r := resolve(t, NewChain(o))
+		if s := latest(t, r, time.Minute); len(s.Endpoints) != 3 {
+			t.Errorf("set %+v, want the target's after it", s)
+		}
+		if n := strings.Count(log.String(), "twin.default.default.external.other-cluster is in a peer cluster"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log)
+		}
+	})
+}
+
+func TestWhatTheAgentFilledInIsNotAskedFor(t *testing.T) {
+	local := func(context.Context) string { return "dc1" }
+	for _, c := range []struct {
+		name, chain string
+		o           ChainOptions
+		want        question
+	}{
+		{"its own datacenter", "failover", ChainOptions{},
+			question{service: "db", filter: "Service.Meta.version == 2"}},
+		{"its own datacenter, by name", "failover", ChainOptions{Datacenter: "DC1", LocalDatacenter: local},
+			question{service: "db", filter: "Service.Meta.version == 2"}},
+		{"another", "compiled-elsewhere", ChainOptions{Datacenter: "dc2", LocalDatacenter: local},
+			question{service: "db", datacenter: "dc2", filter: "Service.Meta.version == 2"}},
+		{"a namespace that was asked for", "default", ChainOptions{Namespace: "team-a", Partition: "eu"},
+			question{service: "spare", namespace: "team-a", partition: "eu", warning: true}},
+		{"another by a redirect, through the mesh's gateways", "remote", ChainOptions{},
+			question{service: "archive", datacenter: "dc2", warning: true, gateway: remoteGateway}},
+		{"and the upstream's own mode", "remote", ChainOptions{MeshGateway: "local"},
+			question{service: "archive", datacenter: "dc2", warning: true, gateway: localGateway}},
+		{"or none", "remote", ChainOptions{MeshGateway: "none"},
+			question{service: "archive", datacenter: "dc2", warning: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, client := newAgent(t)
+			c.o.Client, c.o.Name, c.o.Logger = client, "db", hclog.NewNullLogger()
+			chain := recorded(t, "1.15.4-chain-"+c.chain)
+			if c.o.Namespace != "" {
+				chain = strings.ReplaceAll(chain, `"Namespace": "default"`, `"Namespace": "team-a"`)
+			}
+			a.answer(chainOfDB, reply{body: chain, index: 7})
+			p, _, err := newCompiler(c.o).fetch(t.Context(), watch.Cursor{}, 0)
+			if err != nil || !p.chained || p.targets[0].question != c.want {
+				t.Errorf("%+v, %v; want the question %+v", p, err, c.want)
+			}
+		})
+	}
+}
+
+func TestAPartitionIsReadFromTheServerName(t *testing.T) {
+	for _, c := range []struct{ name, sni, want string }{
+		{"the default", "db.default.dc2.internal.11.consul", ""},
+		{"another", "db.default.eu.dc2.internal-v1.11.consul", "eu"},
+		{"another, of a subset", "v1.db.team-a.eu.dc2.internal-v1.11.consul", "eu"},
+		{"an external service", "db.example.com", ""},
+		{"none", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := foreignPartition(c.sni, "dc2"); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
