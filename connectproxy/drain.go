@@ -59,10 +59,10 @@ func (p *Proxy) drain(base context.Context) {
 	}
 	took := time.Since(start).Round(time.Millisecond)
 	if clean {
-		p.logger.Info("drained", "duration", took)
+		p.logger.Info("drained", "duration", took.String())
 		return
 	}
-	p.logger.Warn("time to drain is up; open connections were cut", "connections", left.Load(), "duration", took)
+	p.logger.Warn("time to drain is up; open connections were cut", "connections", left.Load(), "duration", took.String())
 }
 
 // byRole lists every listener that may have connections.

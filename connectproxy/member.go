@@ -82,7 +82,7 @@ func (m *member) bind() error {
 func (m *member) rebind(err error) bool {
 	var retry backoff
 	wait := retry.next()
-	m.logger.Warn("cannot listen", "error", err, "retry_in", wait)
+	m.logger.Warn("cannot listen", "error", err, "retry_in", wait.String())
 	start := time.Now()
 	for {
 		if !sleep(m.binding, wait) {
@@ -90,11 +90,11 @@ func (m *member) rebind(err error) bool {
 		}
 		err := m.bind()
 		if err == nil {
-			m.logger.Info("listening at last", "duration", time.Since(start).Round(time.Millisecond))
+			m.logger.Info("listening at last", "duration", time.Since(start).Round(time.Millisecond).String())
 			return true
 		}
 		wait = retry.next()
-		m.logger.Debug("still cannot listen", "error", err, "retry_in", wait)
+		m.logger.Debug("still cannot listen", "error", err, "retry_in", wait.String())
 	}
 }
 

@@ -139,7 +139,7 @@ func (r *registrar) round(ctx context.Context) time.Duration {
 	if err := r.tell(ctx, want, reflect.DeepEqual(r.held, want), now); err != nil {
 		wait := r.retry.next()
 		if !r.failing && ctx.Err() == nil {
-			r.logger.Warn("cannot register with the agent", "service", r.options.ID, "error", err, "retry_in", wait)
+			r.logger.Warn("cannot register with the agent", "service", r.options.ID, "error", err, "retry_in", wait.String())
 		}
 		r.failing = true
 		return wait

@@ -121,7 +121,7 @@ func (a *acceptor) trouble(err error) {
 	if first || time.Since(a.said) >= troubleAgain {
 		a.said = time.Now()
 		a.l.options.Load().log.Warn("cannot accept connections",
-			"address", a.l.Addr().String(), "error", rootCause(err), "retry_in", a.backoff)
+			"address", a.l.Addr().String(), "error", rootCause(err), "retry_in", a.backoff.String())
 	}
 }
 

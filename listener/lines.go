@@ -56,7 +56,7 @@ func (w *lines) closed(log hclog.Logger, s *Summary) {
 	if s.Relayed {
 		args = append(args, "to_upstream", s.ToUpstream, "to_client", s.ToClient)
 	}
-	args = append(args, "duration", s.Duration.Round(time.Microsecond))
+	args = append(args, "duration", s.Duration.Round(time.Microsecond).String())
 	if s.Err != nil {
 		args = append(args, "error", s.Err)
 	}

@@ -93,7 +93,7 @@ func (u *Upstream) failed(c claim, o *Options, err error) {
 		return
 	}
 	u.log.Warn("instance set aside", "instance", c.ep.ID, "address", c.ep.Address,
-		"reason", reasonOf(err).String(), "error", err, "retry_in", d.Round(time.Millisecond))
+		"reason", reasonOf(err).String(), "error", err, "retry_in", d.Round(time.Millisecond).String())
 }
 
 // noteFailure returns for how long the failure sets the instance aside.

@@ -104,7 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.o.Logger.Warn("serving ended; listening again", "listener", s.o.Name, "error", err, "retry_in", minRetry)
+		s.o.Logger.Warn("serving ended; listening again", "listener", s.o.Name, "error", err, "retry_in", minRetry.String())
 		if !sleep(ctx, minRetry) {
 			return ctx.Err()
 		}
@@ -168,7 +168,7 @@ func (s *Server) bind(ctx context.Context) (net.Listener, error) {
 		}
 		if text := err.Error(); s.problem.Swap(&text) == nil {
 			s.o.Logger.Warn("cannot listen; the proxy goes on without", "listener", s.o.Name,
-				"address", s.address, "error", err, "retry_in", wait)
+				"address", s.address, "error", err, "retry_in", wait.String())
 		}
 		if !sleep(ctx, wait) {
 			return nil, ctx.Err()

@@ -61,7 +61,7 @@ func (w *Watch[T]) succeeded() {
 	w.mu.Unlock()
 	if was.failures > 0 && was.told {
 		w.o.Logger.Info("agent answers again", "watch", w.o.Name,
-			"failures", was.failures, "duration", now.Sub(was.since).Round(time.Millisecond))
+			"failures", was.failures, "duration", now.Sub(was.since).Round(time.Millisecond).String())
 	}
 }
 
@@ -72,7 +72,7 @@ func (w *Watch[T]) failed(err error, start time.Time, retryIn time.Duration) {
 		log = w.o.Logger.Warn
 	}
 	log("agent does not answer", "watch", w.o.Name, "error", err,
-		"retry_in", retryIn.Round(time.Millisecond))
+		"retry_in", retryIn.Round(time.Millisecond).String())
 }
 
 // noteFailure reports whether the failure is worth a line: the first of a
