@@ -20,11 +20,11 @@ type Detached struct {
 func (c *Conn) Transport() net.Conn { return c.wire.Conn }
 
 // Detachable reports whether Detach will succeed. It does not with TLS 1.2, a
-// configuration that was not prepared, or a client random that another
-// handshake was using.
+// configuration that was not prepared, a client random that another handshake
+// was using, or GODEBUG=fips140=only, which leaves AES-GCM to crypto/tls.
 func (c *Conn) Detachable() bool {
 	w := c.wire
-	if w.clientSecret == nil || w.serverSecret == nil {
+	if w.clientSecret == nil || w.serverSecret == nil || !ciphers {
 		return false
 	}
 	state := c.ConnectionState()
