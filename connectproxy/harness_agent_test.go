@@ -250,18 +250,21 @@ func (c *client) ended(within time.Duration) time.Duration {
 // takes effect on an agent takes a moment until it does here.
 func reaches(t *testing.T, address, name string) {
 	t.Helper()
-	agenttest.Eventually(t, soon, func() error {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		got, err := (&client{Conn: c, r: bufio.NewReader(c)}).ask("hello")
-		if err == nil && got != name {
-			err = fmt.Errorf("%s answers, not %s", got, name)
-		}
+	agenttest.Eventually(t, soon, func() error { return answeredBy(address, name) })
+}
+
+// answeredBy opens a connection and says whether it is name that answers.
+func answeredBy(address, name string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
 		return err
-	})
+	}
+	defer c.Close()
+	got, err := (&client{Conn: c, r: bufio.NewReader(c)}).ask("hello")
+	if err == nil && got != name {
+		err = fmt.Errorf("%s answers, not %s", got, name)
+	}
+	return err
 }
 
 // unanswered is an error if a connection to the address is served.
