@@ -176,7 +176,6 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 	client, err := api.NewClient(&api.Config{
 		Address:    address,
 		Scheme:     scheme,
-		Datacenter: s.datacenter,
 		HttpClient: &http.Client{Transport: tokens},
 		HttpAuth:   s.auth,
 		Token:      tokenByTransport,

@@ -213,12 +213,12 @@ func TestAnInheritedTokenNeverReachesTheAgent(t *testing.T) {
 	}
 }
 
-func TestBasicAuthAndDatacenterGoWithEachRequest(t *testing.T) {
+func TestBasicAuthGoesWithEachRequestAndADatacenterWithNone(t *testing.T) {
 	var agent recorder
 	server := httptest.NewServer(&agent)
 	defer server.Close()
 	ask(t, clientOf(t, agentFlags{httpAddr: server.URL, datacenter: "dc2"}, map[string]string{"CONSUL_HTTP_AUTH": "ops:s3cret"}).Client)
-	if !slices.Equal(agent.users, []string{"ops"}) || !slices.Equal(agent.dcs, []string{"dc2"}) {
+	if !slices.Equal(agent.users, []string{"ops"}) || !slices.Equal(agent.dcs, []string{""}) {
 		t.Errorf("users %q, datacenters %q", agent.users, agent.dcs)
 	}
 }

@@ -116,7 +116,7 @@ func (a *agentFlags) flags(fs *flag.FlagSet) {
 		"Key `file` of the client certificate. Environment: CONSUL_CLIENT_KEY.")
 	fs.StringVar(&a.tlsServerName, "tls-server-name", "",
 		"Server `name` expected of the agent's certificate. Environment: CONSUL_TLS_SERVER_NAME.")
-	fs.StringVar(&a.datacenter, "datacenter", "", "`Datacenter` to ask instead of the agent's own.")
+	fs.StringVar(&a.datacenter, "datacenter", "", "`Datacenter` of the upstreams that name none, instead of the agent's own.")
 	fs.StringVar(&a.namespace, "namespace", "",
 		"`Namespace` of the service (Consul Enterprise). Environment: CONSUL_NAMESPACE.")
 	fs.StringVar(&a.partition, "partition", "",

@@ -27,7 +27,7 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 	defer serve(ctx, plan.pprof)()
 	defer plan.client.transport.CloseIdleConnections()
 	proxy, err := connectproxy.New(connectproxy.Options{
-		Source:       plan.source(),
+		Source:       inDatacenter{plan.source(), plan.agent.datacenter},
 		Client:       plan.client.Client,
 		Admin:        plan.options.adminAddr,
 		DrainTimeout: plan.drain,
