@@ -192,14 +192,22 @@ func (l *loop) open(c *conn, i int, sealed []byte) ([]byte, error) {
 	src := &c.sides[i]
 	content, used, err := src.tls.Open(l.out[:0], sealed)
 	l.keep(src, sealed[used:])
-	if back := &c.flows[1-i]; src.tls.Owes() && !back.told {
-		// A key update goes out by itself: the other direction may be silent.
-		var room [secure.Overhead * 4]byte
-		if werr := l.send(c, 1-i, src.tls.Seal(room[:0], nil)); werr != nil && err == nil {
-			err = werr.err
-		}
+	if werr := l.answer(c, 1-i); werr != nil && err == nil {
+		err = werr.err
 	}
 	return content, err
+}
+
+// answer sends the key update that the receiver of flows[i] has asked for. Where
+// something is pending it waits until that is taken: a peer that asks on and on
+// and reads nothing must not make us hold an answer for each time.
+func (l *loop) answer(c *conn, i int) *sideError {
+	f, dst := &c.flows[i], &c.sides[1-i]
+	if dst.tls == nil || !dst.tls.Owes() || f.told || len(f.pending) > 0 {
+		return nil
+	}
+	var room [secure.Overhead * 4]byte
+	return l.send(c, i, dst.tls.Seal(room[:0], nil))
 }
 
 // ended marks the end that f's sender gave it.

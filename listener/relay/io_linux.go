@@ -179,5 +179,6 @@ func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 	l.release(f)
 	f.count += f.owed
 	f.owed = 0
-	return false, nil
+	sErr := l.answer(c, i)
+	return len(f.pending) > 0, sErr
 }

@@ -400,6 +400,52 @@ func TestASlowReceiverHoldsItsSenderUp(t *testing.T) {
 	})
 }
 
+// A peer may ask for new keys as often as it likes, without reading: what we
+// answer must not pile up.
+func TestAPeerThatAsksForKeysWithoutReadingHoldsNoMemory(t *testing.T) {
+	e := New()
+	defer e.Close()
+	server, client := configs(t, 0)
+	a, b := tcpPair(t)
+	near, far := tcpPair(t)
+	var app *secure.Conn
+	var work sync.WaitGroup
+	work.Go(func() { app, _ = secure.Client(t.Context(), a, client) })
+	ours, err := secure.Server(t.Context(), b, server)
+	must(t, err)
+	work.Wait()
+	d, ok := app.Detach()
+	if !ok {
+		t.Fatal("the application's end could not be detached")
+	}
+	done := make(chan Result, 1)
+	e.Start(ours, near, Options{}, func(r Result) { done <- r })
+	go io.Copy(io.Discard, far)
+
+	// Fill the way to the application first, so that answers have to wait.
+	far.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for _, err := far.Write(random(1 << 20)); err == nil; {
+		_, err = far.Write(random(1 << 20))
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 20_000 {
+		if _, err := d.Raw.Write(d.Records.Seal(d.Records.Update(nil, true), []byte("x ")[:1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 256<<10 {
+		t.Fatalf("%d bytes are held for 20,000 questions", grown)
+	}
+	must(t, far.SetLinger(0))
+	must(t, far.Close())
+	d.Raw.Close()
+	<-done
+}
+
 func TestManyConnectionsOpenedAndClosedInEveryWayLeaveNothing(t *testing.T) {
 	before := descriptors(t)
 	e := New()

@@ -143,7 +143,7 @@ func (r *Records) alert(content []byte) error {
 // message takes handshake records, of which two kinds may come after the
 // handshake: a session ticket, which crypto/tls keeps, and a key update.
 func (r *Records) message(content, record []byte) error {
-	const newSessionTicket, keyUpdate, maxMessage = 4, 24, 1 << 16
+	const maxMessage = 1 << 16
 	if len(content) == 0 {
 		return errUnexpected
 	}
@@ -191,22 +191,39 @@ func Sealed(n int) int {
 	return n + (n/MaxContent+1)*Overhead + keyUpdateLen
 }
 
-const keyUpdateLen = 5 + Overhead
+// The handshake messages that may come after the handshake, RFC 8446 4, and the
+// length of a key update as a record.
+const (
+	newSessionTicket = 4
+	keyUpdate        = 24
+	keyUpdateLen     = 5 + Overhead
+)
 
 // Seal appends content to dst as records. content must have room for one byte
 // more behind its end, which Seal uses and restores, and must not overlap with
 // dst; dst must have room for Sealed(len(content)), else it is reallocated.
 func (r *Records) Seal(dst, content []byte) []byte {
 	if r.answer || r.out.seq >= updateAfter {
-		r.answer = false
-		dst = r.out.seal(dst, []byte{24, 0, 0, 1, 0, 0}[:5], typeHandshake)
-		r.out.update()
+		dst = r.Update(dst, false)
 	}
 	for len(content) > 0 {
 		n := min(len(content), MaxContent)
 		dst = r.out.seal(dst, content[:n], typeData)
 		content = content[n:]
 	}
+	return dst
+}
+
+// Update appends a message that replaces our sending key, and has the peer
+// replace its own if ask is set (RFC 8446 4.6.3).
+func (r *Records) Update(dst []byte, ask bool) []byte {
+	msg := [keyUpdateLen - Overhead + 1]byte{keyUpdate, 0, 0, 1}
+	if ask {
+		msg[4] = 1
+	}
+	dst = r.out.seal(dst, msg[:5], typeHandshake)
+	r.out.update()
+	r.answer = false
 	return dst
 }
 

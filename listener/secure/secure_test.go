@@ -283,9 +283,7 @@ func TestKeysAreReplacedBeforeTheirLimitAndWhenThePeerAsks(t *testing.T) {
 	secret := make([]byte, 32)
 	peer := &Records{in: newDirection(s, secret, true), out: newDirection(s, secret, false)}
 	us := &Records{in: newDirection(s, secret, false), out: newDirection(s, secret, true)}
-	msg := peer.out.seal(nil, []byte{24, 0, 0, 1, 1, 0}[:5], typeHandshake)
-	peer.out.update()
-	msg = peer.Seal(msg, []byte("after ")[:5])
+	msg := peer.Seal(peer.Update(nil, true), []byte("after ")[:5])
 	got, _, err := us.Open(make([]byte, 0, 100), msg)
 	if err != nil || string(got) != "after" || !us.Owes() {
 		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
