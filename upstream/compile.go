@@ -15,9 +15,14 @@ import (
 	"connect-proxy/connectproxy/watch"
 )
 
-// maxTargets bounds what is taken of a chain. Only those before the one in use
-// are ever asked for.
-const maxTargets = 16
+const (
+	// maxTargets bounds what is taken of a chain. Only those up to the one in
+	// use are ever asked for.
+	maxTargets = 16
+	// absentEvery is how often an agent that has no chain for us is asked
+	// again: each refusal is an error in its log.
+	absentEvery = time.Minute
+)
 
 // compiler asks the agent for a destination's compiled discovery chain and
 // makes a plan of it. It is used by the one goroutine that runs its watch.
@@ -26,6 +31,8 @@ type compiler struct {
 	// have is the last plan, to be kept where the agent only stumbles.
 	have plan
 	told map[string]bool
+	// absent is when the agent last had none.
+	absent time.Time
 }
 
 func newCompiler(o ChainOptions) *compiler { return &compiler{o: o, told: make(map[string]bool)} }
@@ -33,10 +40,15 @@ func newCompiler(o ChainOptions) *compiler { return &compiler{o: o, told: make(m
 // fetch is a poll. It asks for what the agent has in its cache, which the agent
 // keeps fresh by one blocking query of its own for all the proxies on its node.
 func (c *compiler) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (plan, watch.Cursor, error) {
+	if !c.absent.IsZero() && time.Since(c.absent) < absentEvery {
+		return c.keep(c.plain(ctx)), watch.Cursor{}, nil
+	}
 	chain, err := c.ask(ctx, "")
 	switch {
 	case err == nil:
+		c.absent = time.Time{}
 	case !c.have.chained && absent(err):
+		c.absent = time.Now()
 		c.explain(err)
 		return c.keep(c.plain(ctx)), watch.Cursor{}, nil
 	default:

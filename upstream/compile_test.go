@@ -40,7 +40,10 @@ func TestWithoutAChainTheNameIsResolvedAlone(t *testing.T) {
 				// The agent is upgraded, or the token given the right.
 				a.answer(chainOfDB, reply{body: recorded(t, "1.15.4-chain-failover"), index: 7})
 				a.answer(atV2, reply{body: recorded(t, "1.15.4-health-subset"), index: 11})
-				if s := latest(t, r, 2*DefaultChainPoll); len(s.Endpoints) != 2 {
+				if n := len(a.requests(chainOfDB)); n > 6 {
+					t.Errorf("asked %d times in 5 minutes for what is not there", n)
+				}
+				if s := latest(t, r, absentEvery+2*DefaultChainPoll); len(s.Endpoints) != 2 {
 					t.Errorf("set %+v, want the chain's", s)
 				}
 			})

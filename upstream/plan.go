@@ -12,7 +12,7 @@ type question struct {
 	service, namespace, partition, datacenter string
 	// filter is a subset's filter expression.
 	filter string
-	// warning counts instances in whose checks warn for healthy.
+	// warning counts instances whose checks warn for healthy.
 	warning bool
 	// gateway says whose mesh gateways lead to the instances; empty for those
 	// that are dialled directly.

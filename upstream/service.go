@@ -27,7 +27,7 @@ type ServiceOptions struct {
 	// Filter is an expression that instances must fulfil, in the agent's
 	// language; empty means none.
 	Filter string
-	// Warning takes instances in whose checks warn for healthy too, at the
+	// Warning takes instances whose checks warn for healthy too, at the
 	// weight that they have for it.
 	Warning bool
 	// Logger may be nil.
