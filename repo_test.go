@@ -90,6 +90,7 @@ var star = []struct {
 	{"connectproxy/watch", nil},
 	{"connectproxy/admin", []string{"listener"}},
 	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/"}},
+	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
 	{"config", []string{"connectproxy/watch"}},
 	{"upstream", []string{"connectproxy/watch"}},
