@@ -52,7 +52,7 @@ type ChainOptions struct {
 // redirects, subsets and failovers of service-resolver entries. Where the agent
 // knows no chains or shows none to the token, it resolves the name alone.
 //
-// The first target with healthy instances is the destination, and instances in
+// The first target with healthy instances is the destination, and instances
 // whose checks only warn are healthy unless a subset says OnlyPassing, as
 // Consul has it. A target is watched only while those before it have none, so
 // that in the ordinary case one request per destination is held at the agent.
