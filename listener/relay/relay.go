@@ -32,7 +32,9 @@ const (
 	// cut short or violated, a peer that is dead (deadpeer.Err). Result.Err says
 	// which.
 	ClientReset
+	// UpstreamReset is ClientReset on the other side.
 	UpstreamReset
+	// Idle, Lifetime and HalfClose are the Options' limits of those names.
 	Idle
 	Lifetime
 	HalfClose
