@@ -29,6 +29,10 @@ demo:
 # its headers is no compiler.
 test:
 	@$(AGENTS) managed modern >/dev/null
+	@for program in redis-server nginx psql; do \
+		command -v $$program >/dev/null || test -x /usr/sbin/$$program || \
+			echo "make test: $$program is not installed, so the tests through it are skipped"; \
+	done
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \
 		CGO_ENABLED=1 go test -race -timeout 30m ./...; \
