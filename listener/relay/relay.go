@@ -34,9 +34,11 @@ const (
 	ClientReset
 	// UpstreamReset is ClientReset on the other side.
 	UpstreamReset
-	// Idle, Lifetime and HalfClose are the Options' limits of those names.
+	// Idle is Options.IdleTimeout.
 	Idle
+	// Lifetime is Options.MaxLifetime.
 	Lifetime
+	// HalfClose is Options.HalfCloseTimeout.
 	HalfClose
 	// Closed is a call of Relay.Close or Engine.Close.
 	Closed

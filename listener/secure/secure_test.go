@@ -14,7 +14,6 @@ import (
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -96,7 +95,6 @@ func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, 
 type detached struct {
 	Detached
 	src []byte
-	mu  sync.Mutex
 }
 
 func detach(t testing.TB, c *Conn) *detached {

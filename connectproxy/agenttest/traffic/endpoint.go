@@ -6,6 +6,7 @@ import "strings"
 // service or ID in its path.
 type Endpoint string
 
+// The endpoints, by the last fixed words of their paths.
 const (
 	Roots           Endpoint = "roots"
 	Leaf            Endpoint = "leaf"
