@@ -65,7 +65,8 @@ type authorizer struct {
 	// generation counts the states of the intentions. A decision asked for in
 	// an earlier one is not used while the agent can be asked.
 	generation atomic.Uint64
-	// blind is set while the intentions cannot be watched.
+	// blind is set while the intentions cannot be watched, and for some time
+	// after that.
 	blind atomic.Bool
 	// asks has room for every decision, and each is in it at most once.
 	asks chan *decision

@@ -51,8 +51,8 @@ type AuthorizerStatus struct {
 	// Generation counts how often decisions were made anew because of the
 	// intentions.
 	Generation uint64 `json:"generation"`
-	// Blind is set while the intentions cannot be watched, so that decisions
-	// are asked for every few seconds.
+	// Blind is set while the intentions cannot be watched, and for two minutes
+	// after that, so that decisions are asked for every few seconds.
 	Blind bool `json:"blind"`
 	// OldestSeconds is the age of the oldest decision remembered.
 	OldestSeconds float64 `json:"oldest_seconds"`

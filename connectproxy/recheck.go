@@ -15,6 +15,12 @@ const sweepEvery = time.Second
 // learns of the change by a query of its own, maybe after ours has told us.
 var echoes = [...]time.Duration{300 * time.Millisecond, 700 * time.Millisecond}
 
+// doubt is for how long after the intentions could not be watched decisions are
+// asked for as if they still could not. The agent judges by a copy of its own,
+// which it renews after failures with waits of up to two minutes: until then it
+// says what was so before, whatever our watch has told us.
+const doubt = 2*time.Minute + blindReask
+
 // Run asks the agent until ctx is done and returns ctx's error. Without it
 // nobody is authorized.
 func (a *authorizer) Run(ctx context.Context) error {
@@ -36,11 +42,15 @@ func (a *authorizer) recheck(ctx context.Context) error {
 	defer echo.Stop()
 	echo.Stop()
 	left := echoes[:0]
+	var failed time.Time // when the watch was last seen to fail that had worked
 	for {
 		changed := a.match.Changed()
-		s := a.match.Status()
-		a.blind.Store(!s.Has || s.Err != nil)
-		a.sweep(time.Now())
+		s, now := a.match.Status(), time.Now()
+		if s.Has && s.Err != nil {
+			failed = now
+		}
+		a.blind.Store(!s.Has || !failed.IsZero() && now.Sub(failed) < doubt)
+		a.sweep(now)
 		select {
 		case <-changed:
 			left = echoes[:]
