@@ -52,6 +52,7 @@ func newGuard() (*guard, error) {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	cmd := exec.Command(self, GuardCommand)
+	cmd.Env = childEnv(os.Environ())
 	// Out of reach of what a terminal sends.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := cmd.StdinPipe()
@@ -78,14 +79,14 @@ func (g *guard) close() {
 	_ = g.cmd.Wait()
 }
 
-// withoutConsul leaves out what would configure proxies behind the benchmark's
-// back.
-func withoutConsul(env []string) []string {
+// childEnv leaves out what would configure proxies behind the benchmark's back,
+// and marks the process as one of a benchmark's.
+func childEnv(env []string) []string {
 	var kept []string
 	for _, kv := range env {
 		if !strings.HasPrefix(kv, "CONSUL_") && !strings.HasPrefix(kv, "CONNECT_") {
 			kept = append(kept, kv)
 		}
 	}
-	return kept
+	return append(kept, childMark+"=1")
 }

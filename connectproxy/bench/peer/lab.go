@@ -23,6 +23,11 @@ import (
 // next one is the address.
 const ServeCommand = "serve"
 
+// childMark is in the environment of every process that a Lab starts. Some of
+// them are this program once more: one that did not know its argument, such as
+// a test, would begin a benchmark of its own, and so on without end.
+const childMark = "CONNECT_PROXY_BENCH_CHILD"
+
 // Lab is what pairs share. It is for one goroutine.
 type Lab struct {
 	// Dir is a temporary directory, Root the repository's.
@@ -46,6 +51,9 @@ type Lab struct {
 // all of it, also after an error. What takes time is said on out.
 func NewLab(ctx context.Context, connections int, out io.Writer) (*Lab, error) {
 	l := &Lab{Connections: connections, out: out}
+	if os.Getenv(childMark) != "" {
+		return l, errors.New("a process of a benchmark was asked to begin one")
+	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return l, fmt.Errorf("asking for the limit of descriptors: %w", err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,8 +118,17 @@ func TestFreePortsAreOutOfTheWayOfConnections(t *testing.T) {
 }
 
 func TestConsulsVariablesDoNotReachTheProxies(t *testing.T) {
-	got := withoutConsul([]string{"PATH=/bin", "CONSUL_HTTP_TOKEN=x", "CONNECT_PROXY_ID=y", "HOME=/"})
-	if !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
+	got := childEnv([]string{"PATH=/bin", "CONSUL_HTTP_TOKEN=x", "CONNECT_PROXY_ID=y", "HOME=/"})
+	if !slices.Equal(got, []string{"PATH=/bin", "HOME=/", childMark + "=1"}) {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestAProcessOfABenchmarkBeginsNone(t *testing.T) {
+	t.Setenv(childMark, "1")
+	l, err := NewLab(t.Context(), 10, io.Discard)
+	l.Close()
+	if err == nil || l.Dir != "" {
+		t.Errorf("%q, %v", l.Dir, err)
 	}
 }

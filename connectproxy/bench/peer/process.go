@@ -35,7 +35,7 @@ func (l *Lab) start(name string, args []string) (*process, error) {
 	defer log.Close()
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Dir = l.Dir
-	p.cmd.Env = withoutConsul(os.Environ())
+	p.cmd.Env = childEnv(os.Environ())
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
