@@ -30,19 +30,14 @@ func run(ctx context.Context, out io.Writer, keep bool) (err error) {
 		return fmt.Errorf("making a temporary directory: %w", err)
 	}
 	m := &mesh{dir: dir, out: &story{w: out}}
-	defer func() {
-		err = errors.Join(err, m.cleanUp())
-		if ctx.Err() != nil {
-			err = errors.Join(errors.New("interrupted"), err)
-		}
-	}()
+	defer func() { err = errors.Join(err, m.cleanUp()) }()
 	for _, step := range []func(context.Context) error{
 		m.build, m.startServices, m.startAgent, m.launchProxies,
 		m.sendRequests, m.showIdentities, m.deny, m.allow,
 	} {
 		if err := step(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil // what it interrupted is of no interest
+				return errors.New("interrupted") // in what is of no interest
 			}
 			return m.explain(err)
 		}
