@@ -7,7 +7,7 @@ LINT  := go tool -modfile=testdata/lint/go.mod golangci-lint
 AGENTS := go run ./connectproxy/agenttest/agentbuild/cmd
 CROSS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
-.PHONY: help build demo test cross lint check clean
+.PHONY: help build demo test cross lint check bench bench-go clean
 
 help:
 	@echo 'make build   build ./connect-proxy'
@@ -16,6 +16,8 @@ help:
 	@echo 'make cross   build for $(CROSS)'
 	@echo 'make lint    gofmt, go vet and golangci-lint'
 	@echo 'make check   what CI runs: test, cross, lint'
+	@echo 'make bench   compare with other proxies and write docs/performance.md (flags: BENCH=-help)'
+	@echo 'make bench-go  the Go benchmarks, COUNT times, for benchstat'
 	@echo 'make clean   remove what was built here'
 
 build:
@@ -58,5 +60,13 @@ lint:
 check:
 	.ci/run
 
+# A binary of its own: Ctrl-C reaches it and make waits until it has cleaned up.
+bench:
+	@go build -o bin/bench ./connectproxy/bench && exec bin/bench $(BENCH)
+
+COUNT ?= 6
+bench-go:
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
 clean:
-	rm -f connect-proxy
+	rm -f connect-proxy bin/bench
