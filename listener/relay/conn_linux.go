@@ -40,6 +40,7 @@ type side struct {
 	tls                *secure.Records // nil: plain
 	readable, writable bool
 	hungUp             bool   // the peer's FIN has come: the end is to be read
+	failed             bool   // the kernel has an error to tell
 	untouched          bool   // partial holds bytes that were read before the loop took over
 	partial            []byte // the beginning of a record whose rest is to come
 }
@@ -70,20 +71,12 @@ func (c *conn) note(i int, bits uint32) {
 	if bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.hungUp = true
 	}
+	s.failed = s.failed || bits&unix.EPOLLERR != 0
 }
 
 func (c *conn) due(now time.Time) (time.Duration, End) {
 	return c.options.due(now.Sub(c.started), c.moved.Sub(c.started), c.half)
 }
-
-// sideError is a side that broke off, and whether writing to it found that.
-type sideError struct {
-	side    int
-	writing bool
-	err     error
-}
-
-func (e *sideError) Error() string { return e.err.Error() }
 
 var ends = [2]End{ClientReset, UpstreamReset}
 
@@ -93,12 +86,16 @@ func (l *loop) serve(c *conn) {
 		if c.ended {
 			return
 		}
-		if err := l.pump(c, i); err != nil {
+		err := l.pump(c, i)
+		if err == nil {
+			err = c.lostAfterEnd(i)
+		}
+		if err != nil {
 			l.failed(c, err)
 		}
 	}
-	if !c.ended && c.flows[0].passed && c.flows[1].passed && c.cause == nil {
-		l.end(c, Clean, nil)
+	if !c.ended && c.flows[0].passed && c.flows[1].passed {
+		l.end(c, c.broken, c.cause) // Clean is the zero value
 	}
 }
 
@@ -288,7 +285,7 @@ func (l *loop) end(c *conn, end End, err error) {
 	l.free = append(l.free, c.slot)
 	l.mu.Unlock()
 	for i := range c.sides {
-		if end != Clean {
+		if end != Clean && !c.stillDelivering(i) {
 			_ = unix.SetsockoptLinger(c.sides[i].fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
 		unix.Close(c.sides[i].fd)

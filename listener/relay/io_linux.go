@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"syscall"
+
 	"golang.org/x/sys/unix"
 
 	"connect-proxy/listener/secure"
@@ -181,4 +183,41 @@ func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 	f.owed = 0
 	sErr := l.answer(c, i)
 	return len(f.pending) > 0, sErr
+}
+
+// sideError is a side that broke off, and whether it was found by writing to
+// it: what it had sent before is then still delivered.
+type sideError struct {
+	side    int
+	writing bool
+	err     error
+}
+
+func (e *sideError) Error() string { return e.err.Error() }
+
+// lostAfterEnd is the error of a side that had ended its direction in order and
+// was reset later. Nothing is read from it any more, and as long as there is
+// nothing to write either, only asking shows that it is gone.
+func (c *conn) lostAfterEnd(i int) *sideError {
+	s := &c.sides[i]
+	if !s.failed || !c.flows[i].ended || c.cause != nil {
+		return nil
+	}
+	s.failed = false
+	errno, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil || errno == 0 {
+		return nil
+	}
+	return &sideError{side: i, writing: true, err: syscall.Errno(errno)}
+}
+
+// stillDelivering says whether sides[i] was sent everything, with its end, and
+// has yet to acknowledge some of it: when the other side is gone by then, a
+// reset would throw that away.
+func (c *conn) stillDelivering(i int) bool {
+	if c.cause == nil || !c.flows[1-i].passed {
+		return false
+	}
+	n, err := unix.IoctlGetInt(c.sides[i].fd, unix.SIOCOUTQ)
+	return err == nil && n > 0
 }

@@ -230,6 +230,69 @@ func TestAResetGoesOnAsAReset(t *testing.T) {
 	}
 }
 
+// TestAResetAfterAnEndGoesOnAsAReset is a side that has ended its direction and
+// then goes for good: what the other one still sends has nowhere to go, and it
+// is told so rather than left to wait.
+func TestAResetAfterAnEndGoesOnAsAReset(t *testing.T) {
+	for _, who := range []string{"client", "server"} {
+		for name, s := range shapes {
+			t.Run(who+", "+name, func(t *testing.T) {
+				t.Parallel()
+				connect(t, s, Options{}, func(t *testing.T, m *mesh) {
+					breaks, other, end := m.client, m.server, ClientReset
+					if who == "server" {
+						breaks, other, end = other, breaks, UpstreamReset
+					}
+					must(t, breaks.CloseWrite())
+					if n, err := other.Read(make([]byte, 1)); err != io.EOF {
+						t.Fatalf("%d, %v", n, err)
+					}
+					reset(breaks)
+					must(t, other.SetDeadline(time.Now().Add(10*time.Second)))
+					// Goroutines see it when they have something to write.
+					for s.opaque || len(m.result) == 0 {
+						if _, err := other.Write(random(1000)); err != nil {
+							break
+						}
+					}
+					if r := m.wait(t); r.End != end || r.Err == nil {
+						t.Fatalf("%+v", r)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAResetAfterAnEndIsNoticedInSilence is the same with nothing left to send.
+func TestAResetAfterAnEndIsNoticedInSilence(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("goroutines notice it when they have something to write")
+	}
+	for name, s := range shapes {
+		if s.opaque || s.version != 0 {
+			continue // goroutines copy these
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connect(t, s, Options{}, func(t *testing.T, m *mesh) {
+				answer := random(9000)
+				_, err := m.server.Write(answer)
+				must(t, err)
+				must(t, m.server.CloseWrite())
+				got, err := io.ReadAll(m.client)
+				if err != nil || !bytes.Equal(got, answer) {
+					t.Fatalf("%d bytes, %v", len(got), err)
+				}
+				reset(m.server)
+				if r := m.wait(t); r.End != UpstreamReset || r.Err == nil || r.ToClient != 9000 {
+					t.Fatalf("%+v", r)
+				}
+			})
+		})
+	}
+}
+
 func TestTLSCutOffWithoutCloseNotifyIsNoEnd(t *testing.T) {
 	for name, s := range shapes {
 		if !s.secureClient {
