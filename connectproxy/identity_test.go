@@ -76,6 +76,9 @@ func TestThePeerAndTheServerNameOfADialAreTheUpstreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := c.(*secure.Conn).Flush(); err != nil {
+			t.Fatal(err)
+		}
 		if got := peerOf(c); got != agent.URI("web") {
 			t.Errorf("peer %s", got)
 		}

@@ -14,6 +14,7 @@ import (
 type conn struct {
 	loop    *loop
 	slot    int
+	gen     uint32 // of the slot
 	options Options
 	done    func(Result)
 
@@ -39,9 +40,10 @@ type side struct {
 	fd                 int
 	tls                *secure.Records // nil: plain
 	readable, writable bool
-	hungUp             bool   // the peer's FIN has come: the end is to be read
 	failed             bool   // the kernel has an error to tell
-	untouched          bool   // partial holds bytes that were read before the loop took over
+	hungUp             bool   // the peer's FIN has come: the end is to be read
+	err                error  // what a first system call brought, for the loop to find
+	watching           bool   // for room to write
 	partial            []byte // the beginning of a record whose rest is to come
 }
 
@@ -131,7 +133,7 @@ func (l *loop) pump(c *conn, i int) *sideError {
 		if f.ended {
 			return l.passEnd(c, i)
 		}
-		if !src.readable && !src.untouched {
+		if !src.readable {
 			return nil
 		}
 		if left <= 0 {
@@ -151,7 +153,6 @@ func (l *loop) move(c *conn, i int) (int, *sideError) {
 	f, src := &c.flows[i], &c.sides[i]
 	have := copy(l.in, src.partial)
 	n, eof, err := l.read(f, src, have)
-	src.untouched = false
 	if err != nil {
 		return 0, &sideError{side: i, err: err}
 	}

@@ -76,6 +76,9 @@ func (l *loop) release(f *flow) {
 
 // read reads from s behind the bytes that are in l.in already.
 func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
+	if s.err != nil {
+		return 0, false, s.err
+	}
 	if !s.readable {
 		return 0, false, nil
 	}
@@ -146,6 +149,19 @@ func (l *loop) send(c *conn, i int, p []byte) *sideError {
 		f.batch = max(minBatch, f.batch/2)
 	}
 	l.hold(f, p)
+	return l.awaitRoom(c, 1-i)
+}
+
+// awaitRoom has epoll report when sides[i], which took no more, has room.
+func (l *loop) awaitRoom(c *conn, i int) *sideError {
+	s := &c.sides[i]
+	if s.writable || s.watching {
+		return nil
+	}
+	s.watching = true
+	if err := l.register(c, i, unix.EPOLL_CTL_MOD, unix.EPOLLOUT); err != nil {
+		return &sideError{side: i, err: err}
+	}
 	return nil
 }
 
@@ -166,7 +182,7 @@ func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 		return false, nil
 	}
 	if !dst.writable {
-		return true, nil
+		return true, l.awaitRoom(c, 1-i)
 	}
 	n, err := write(dst, f.pending)
 	if err != nil {
@@ -176,7 +192,7 @@ func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 		c.moved = l.now
 	}
 	if f.pending = f.pending[n:]; len(f.pending) > 0 {
-		return true, nil
+		return true, l.awaitRoom(c, 1-i)
 	}
 	l.release(f)
 	f.count += f.owed

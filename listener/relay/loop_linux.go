@@ -72,8 +72,8 @@ func newLoop() (*loop, error) {
 }
 
 // add puts c into the loop, or reports that it takes no more. The descriptors
-// are watched edge-triggered, for everything at once, so that no system call is
-// spent on changing interests.
+// are watched edge-triggered: a system call that finds no more to read is spared
+// as well as one that would change what is watched.
 func (l *loop) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,22 +91,42 @@ func (l *loop) add(c *conn) bool {
 	l.poll.added.Add(1)
 	l.slots[c.slot] = c
 	l.gens[c.slot]++
+	c.gen = l.gens[c.slot]
 	for i := range c.sides {
-		ev := unix.EpollEvent{
-			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
-			Fd:     int32(c.slot<<1 | i), Pad: int32(l.gens[c.slot]),
-		}
-		if err := unix.EpollCtl(l.poll.fd, unix.EPOLL_CTL_ADD, c.sides[i].fd, &ev); err != nil {
+		if err := l.register(c, i, unix.EPOLL_CTL_ADD, 0); err != nil {
 			l.stopping = append(l.stopping, c)
 			l.poke()
 			return true
 		}
 	}
-	if c.options.timed() || c.sides[0].untouched || c.sides[1].untouched {
+	if c.needsLook() {
 		l.fresh = append(l.fresh, c)
 		l.poke()
 	}
 	return true
+}
+
+// needsLook reports whether c has to be served before an event comes.
+func (c *conn) needsLook() bool {
+	if c.options.timed() || c.half {
+		return true
+	}
+	for i := range c.sides {
+		if c.sides[i].err != nil || len(c.flows[i].pending) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// register has epoll watch sides[i] for all but room to write: hardly ever is
+// there none, and there is room at first, which would be an event for nothing.
+func (l *loop) register(c *conn, i, op int, more uint32) error {
+	ev := unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET | more,
+		Fd:     int32(c.slot<<1 | i), Pad: int32(c.gen),
+	}
+	return unix.EpollCtl(l.poll.fd, op, c.sides[i].fd, &ev)
 }
 
 // poke wakes the goroutine. mu is held: the descriptor may be somebody else's
@@ -203,6 +223,9 @@ func (l *loop) admit(fresh []*conn) {
 		c.moved = l.now
 		if c.options.timed() {
 			l.clock(c)
+		}
+		if c.half {
+			l.halfClosed(c)
 		}
 		l.serve(c)
 	}

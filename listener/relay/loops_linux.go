@@ -37,9 +37,10 @@ func (l *loop) start(client, upstream net.Conn, o Options, done func(Result)) (*
 		return nil, false
 	}
 	c := &conn{loop: l, options: o, done: done}
-	if !take(&c.sides, client, upstream) {
+	if !take(c, client, upstream) {
 		return nil, false
 	}
+	c.prime()
 	if !l.add(c) {
 		for i := range c.sides {
 			unix.Close(c.sides[i].fd)
@@ -61,7 +62,7 @@ func (ls *loops) close() {
 }
 
 // take turns two connections into sides, or leaves both as they were.
-func take(sides *[2]side, client, upstream net.Conn) bool {
+func take(c *conn, client, upstream net.Conn) bool {
 	if !detachable(client) || !detachable(upstream) {
 		return false
 	}
@@ -74,8 +75,8 @@ func take(sides *[2]side, client, upstream net.Conn) bool {
 		unix.Close(fa)
 		return false
 	}
-	sides[0].adopt(fa, client)
-	sides[1].adopt(fb, upstream)
+	c.adopt(0, fa, client)
+	c.adopt(1, fb, upstream)
 	return true
 }
 
@@ -106,15 +107,16 @@ func detachable(c net.Conn) bool {
 	return !ok || s.Detachable()
 }
 
-// adopt takes over the descriptor and the TLS state of c, and closes c's own
-// descriptor.
-func (s *side) adopt(fd int, c net.Conn) {
+// adopt takes over the descriptor and the TLS state of nc as sides[i], and
+// closes nc's own descriptor.
+func (c *conn) adopt(i, fd int, nc net.Conn) {
+	s := &c.sides[i]
 	s.fd, s.readable, s.writable = fd, true, true
-	if sc, ok := c.(*secure.Conn); ok {
+	if sc, ok := nc.(*secure.Conn); ok {
 		d, _ := sc.Detach()
 		s.tls, s.partial = d.Records, d.Unread
-		s.untouched = len(s.partial) > 0
-		c = d.Raw
+		c.flows[1-i].pending = d.Unsent
+		nc = d.Raw
 	}
-	_ = c.Close()
+	_ = nc.Close()
 }

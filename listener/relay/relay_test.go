@@ -82,6 +82,9 @@ func connect(t *testing.T, s shape, o Options, f func(t *testing.T, m *mesh)) {
 		inClient, inServer = opaque{inClient.(Conn)}, opaque{inServer.(Conn)}
 	}
 	m.relay = e.Start(inClient, inServer, o, func(r Result) { m.result <- r })
+	if s.secureServer {
+		must(t, m.server.(*tls.Conn).Handshake())
+	}
 	f(t, m)
 }
 
@@ -105,7 +108,8 @@ func leg(t testing.TB, secured bool, client, server *tls.Config, relayServes boo
 		ours, err = secure.Server(t.Context(), b, server)
 	} else {
 		app = tls.Server(a, server)
-		go func() { done <- app.Handshake() }()
+		go func() { _ = app.Handshake() }() // ends once the relay sends our last flight
+		done <- nil
 		ours, err = secure.Client(t.Context(), b, client)
 	}
 	if err = errors.Join(err, <-done); err != nil {
@@ -463,6 +467,48 @@ func TestASlowReceiverHoldsItsSenderUp(t *testing.T) {
 	})
 }
 
+// What a client sends right away travels with the last flight of our handshake,
+// and what comes with such a flight reaches the application.
+func TestFirstBytesTravelWithTheHandshake(t *testing.T) {
+	e := New()
+	defer e.Close()
+	server, client := configs(t, 0)
+	app, inClient := tcpPair(t)
+	_, err := app.Write([]byte("early"))
+	must(t, err)
+	a, b := tcpPair(t)
+	far, inServer := tcpPair(t)
+	done := make(chan Result, 2)
+	go func() {
+		out, err := secure.Client(t.Context(), a, client)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		e.Start(inClient, out, Options{}, func(r Result) { done <- r })
+	}()
+	in, err := secure.Server(t.Context(), b, server)
+	must(t, err)
+	e.Start(in, inServer, Options{}, func(r Result) { done <- r })
+	got := make([]byte, 5)
+	_, err = io.ReadFull(far, got)
+	must(t, err)
+	if string(got) != "early" {
+		t.Fatalf("%q", got)
+	}
+	must(t, app.Close())
+	_, err = far.Read(got)
+	if err != io.EOF {
+		t.Fatal(err)
+	}
+	must(t, far.Close())
+	for range 2 {
+		if r := <-done; r.End != Clean || r.ToUpstream != 5 || r.ToClient != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+}
+
 // A peer may ask for new keys as often as it likes, without reading: what we
 // answer must not pile up.
 func TestAPeerThatAsksForKeysWithoutReadingHoldsNoMemory(t *testing.T) {
@@ -471,16 +517,19 @@ func TestAPeerThatAsksForKeysWithoutReadingHoldsNoMemory(t *testing.T) {
 	server, client := configs(t, 0)
 	a, b := tcpPair(t)
 	near, far := tcpPair(t)
-	var app *secure.Conn
 	var work sync.WaitGroup
-	work.Go(func() { app, _ = secure.Client(t.Context(), a, client) })
-	ours, err := secure.Server(t.Context(), b, server)
-	must(t, err)
-	work.Wait()
+	var ours *secure.Conn
+	var err error
+	work.Go(func() { ours, err = secure.Server(t.Context(), b, server) })
+	app, _ := secure.Client(t.Context(), a, client)
 	d, ok := app.Detach()
 	if !ok {
 		t.Fatal("the application's end could not be detached")
 	}
+	_, werr := d.Raw.Write(d.Unsent)
+	must(t, werr)
+	work.Wait()
+	must(t, err)
 	done := make(chan Result, 1)
 	e.Start(ours, near, Options{}, func(r Result) { done <- r })
 	// Fill the way to the application first, so that answers have to wait.

@@ -14,6 +14,9 @@ type Detached struct {
 	Records *Records
 	// Unread is what was read from Raw beyond the handshake.
 	Unread []byte
+	// Unsent must be written to Raw before anything else: the last flight of a
+	// client's handshake.
+	Unsent []byte
 }
 
 // Transport is the connection below TLS.
@@ -48,8 +51,10 @@ func (c *Conn) Detach() (Detached, bool) {
 		r.feeder = &feeder{conn: c.Conn, wire: w}
 	}
 	r.out.seq = countProtected(r.out, w.written)
-	d := Detached{Raw: w.Conn, Records: r, Unread: w.unread()}
+	d := Detached{Raw: w.Conn, Records: r, Unread: w.unread(), Unsent: w.unsent}
 	w.written, w.clientSecret, w.serverSecret = nil, nil, nil
+	w.unsent = nil
+	w.holding.Store(false)
 	w.Conn = spent
 	return d, true
 }

@@ -35,7 +35,9 @@ func Server(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
 }
 
 // Client starts a handshake with the server behind raw; otherwise it is like
-// Server.
+// Server. The last flight of the handshake is held back, if the connection can
+// be detached, until its first use: Detach hands it over, Read, Write and Flush
+// send it.
 func Client(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
 	w := newWire(raw, cfg, clientSecrets)
 	return handshake(ctx, w, tls.Client(w, cfg))
@@ -55,6 +57,7 @@ func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
 		w.log.forget(w)
 	}
 	if err != nil {
+		_ = w.flush() // an alert that tells the server why
 		w.release()
 		if bounded && errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, context.DeadlineExceeded
@@ -72,8 +75,15 @@ func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
 		_ = w.SetDeadline(time.Time{})
 	}
 	w.finish()
-	return &Conn{Conn: tc, wire: w}, nil
+	c := &Conn{Conn: tc, wire: w}
+	if !c.Detachable() {
+		return c, w.flush()
+	}
+	return c, nil
 }
+
+// Flush sends what a client's handshake has held back.
+func (c *Conn) Flush() error { return c.wire.flush() }
 
 // Read is crypto/tls's, but for a transport that ends without a close_notify:
 // crypto/tls lets that pass for an end at a record's boundary, while to a relay

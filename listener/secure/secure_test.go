@@ -84,6 +84,9 @@ func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, 
 		theirs = tls.Server(b, server)
 		go func() { done <- theirs.Handshake() }()
 		ours, err = Client(t.Context(), a, client)
+		if err == nil {
+			err = ours.Flush() // the other end waits for it here
+		}
 	}
 	if err = errors.Join(err, <-done); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -45,8 +46,15 @@ type wire struct {
 	r, n    int     // unread bytes are (*buf)[r:n]
 	left    int     // bytes of the current record not handed out yet
 	written []byte  // encrypted records written during the handshake
-	ended   bool    // the socket has come to its end
-	fed     []byte  // what a feeder hands in once Conn is spent
+
+	// unsent is what a client's handshake has written and nobody waits for yet:
+	// its last flight goes out together with the first bytes of the
+	// application, for one packet and one wake-up of the server less.
+	mu      sync.Mutex // guards unsent after the handshake
+	unsent  []byte
+	holding atomic.Bool // there is something in unsent
+	ended   bool        // the socket has come to its end
+	fed     []byte      // what a feeder hands in once Conn is spent
 }
 
 // spent takes the place of a socket that was given away.
@@ -75,6 +83,9 @@ func newWire(raw net.Conn, cfg *tls.Config, role *keyLog) *wire {
 func (w *wire) Read(p []byte) (int, error) {
 	if w.Conn == spent {
 		return w.readFed(p)
+	}
+	if err := w.flush(); err != nil {
+		return 0, err
 	}
 	if w.n == w.r && !w.shaking {
 		n, err := w.Conn.Read(p)
@@ -197,7 +208,31 @@ func (w *wire) Write(p []byte) (int, error) {
 			b = b[n:]
 		}
 	}
+	if w.shaking && w.log == clientSecrets {
+		w.unsent = append(w.unsent, p...)
+		w.holding.Store(true)
+		return len(p), nil
+	}
+	if err := w.flush(); err != nil {
+		return 0, err
+	}
 	return w.Conn.Write(p)
+}
+
+// flush sends what is held back.
+func (w *wire) flush() error {
+	if !w.holding.Load() {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.unsent) == 0 {
+		return nil
+	}
+	_, err := w.Conn.Write(w.unsent)
+	w.unsent = w.unsent[:0]
+	w.holding.Store(false)
+	return err
 }
 
 // finish ends the handshake: from now on reads are not bounded by records.
