@@ -77,10 +77,14 @@ type Engine struct {
 	copying map[*copier]struct{}
 	work    sync.WaitGroup // loops, copying goroutines and callbacks
 	loops   loops
+	tide    tide
+	stop    chan struct{} // closed by Close
 }
 
 // New returns an Engine; it starts nothing.
-func New() *Engine { return &Engine{copying: make(map[*copier]struct{})} }
+func New() *Engine {
+	return &Engine{copying: make(map[*copier]struct{}), stop: make(chan struct{})}
+}
 
 // Relay is a connection that an Engine serves.
 type Relay struct{ close func() }
@@ -93,9 +97,13 @@ func (r *Relay) Close() { r.close() }
 // calls done once, from a goroutine of its own, when the connection has ended
 // and both are closed.
 func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) *Relay {
+	e.tide.rise()
 	finish := func(r Result) {
 		defer e.work.Done()
 		done(r)
+		if e.tide.fall() {
+			e.work.Go(func() { e.tide.drain(e.stop) })
+		}
 	}
 	e.mu.Lock()
 	e.work.Add(1)
@@ -117,6 +125,9 @@ func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) 
 // Close breaks every connection off and returns when all callbacks have.
 func (e *Engine) Close() {
 	e.mu.Lock()
+	if !e.closed {
+		close(e.stop)
+	}
 	e.closed = true
 	for c := range e.copying {
 		c.stop(Closed)

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // end, and the relay's last word.
 type mesh struct {
 	client, server Conn
+	began          time.Time
 	relay          *Relay
 	result         chan Result
 }
@@ -81,6 +82,7 @@ func connect(t *testing.T, s shape, o Options, f func(t *testing.T, m *mesh)) {
 	if s.opaque {
 		inClient, inServer = opaque{inClient.(Conn)}, opaque{inServer.(Conn)}
 	}
+	m.began = time.Now()
 	m.relay = e.Start(inClient, inServer, o, func(r Result) { m.result <- r })
 	if s.secureServer {
 		must(t, m.server.(*tls.Conn).Handshake())
@@ -371,10 +373,9 @@ func TestTimeLimitsEndAConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, c.o, func(t *testing.T, m *mesh) {
-				start := time.Now()
 				c.before(m)
 				r := m.wait(t)
-				if took := time.Since(start); r.End != c.want || took < limit-time.Millisecond {
+				if took := time.Since(m.began); r.End != c.want || took < limit-time.Millisecond {
 					t.Fatalf("%+v after %v", r, took)
 				}
 			})
