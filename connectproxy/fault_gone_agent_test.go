@@ -1,0 +1,154 @@
+package connectproxy_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"connect-proxy/connectproxy/agenttest"
+)
+
+func TestTheAgentMayStopBeKilledAndComeBackWithoutItsData(t *testing.T) {
+	agenttest.SkipShort(t)
+	t.Parallel()
+	config := map[string]any{"handshake_timeout_ms": 2000}
+	m := startMesh(t, agenttest.Modern(t, agenttest.Options{Persist: true}), meshOptions{config: config})
+
+	m.stopped()
+	m.restarted()
+	m.forgotten()
+	m.load.stop()
+	m.load.kept(m.began)
+}
+
+// stopped is an agent that is stopped and goes on.
+func (m *mesh) stopped() {
+	m.t.Helper()
+	m.t.Log("stopped, and going on")
+	w, stranger := m.witness("witness-1"), newCaller(m.t, m.agent, "stranger-1")
+	m.agent.Pause()
+	m.load.flows(visitsIn(2 * time.Second))
+	stranger.refused(m.db)
+	m.agent.Resume()
+	w.sees(time.Now())
+	m.load.unharmed(m.began)
+}
+
+// restarted is an agent that is killed and started again with its data.
+func (m *mesh) restarted() {
+	m.t.Helper()
+	m.t.Log("killed, and started again with its data")
+	w, stranger := m.witness("witness-2"), newCaller(m.t, m.agent, "stranger-2")
+	killed := time.Now()
+	m.agent.Kill()
+	m.load.flows(20)
+	stranger.refused(m.db)
+	m.blind()
+	m.load.flows(visitsIn(6 * time.Second))
+	m.load.unharmed(killed)
+	restarted := time.Now()
+	m.agent.Start()
+	w.sees(time.Now())
+	// A restarted agent takes every instance on its node for critical until its
+	// checks have run, those that it adds to sidecars every 10 s.
+	m.recovers()
+	m.load.kept(killed)
+	for _, e := range m.load.outcome(killed).refused {
+		if e.at.Before(restarted) {
+			m.t.Error(e)
+		}
+	}
+	for _, n := range []*node{m.db, m.web} {
+		for _, line := range n.proxy.Output.Matching("connection refused: listener=" + m.other(n).name) {
+			if !strings.Contains(line, "reason=no_endpoints") {
+				m.t.Error(line)
+			}
+		}
+	}
+}
+
+// forgotten is an agent that is killed for longer than decisions may be old,
+// and started again without its data.
+func (m *mesh) forgotten() {
+	m.t.Helper()
+	m.t.Log("killed for longer than decisions may be old, and started again without its data")
+	for _, n := range []*node{m.db, m.web} {
+		from := time.Now()
+		n.config["max_stale_authorization"] = "10s"
+		n.register(m.agent)
+		agenttest.Eventually(m.t, soon, func() error {
+			s, err := n.proxy.health()
+			if err == nil && s.Config.AgeSeconds > time.Since(from).Seconds() {
+				err = fmt.Errorf("the configuration of %s is that of before", n.name)
+			}
+			return err
+		})
+	}
+	m.load.flows(20)
+	killed := time.Now()
+	m.agent.Kill()
+	m.load.flows(visitsIn(3 * time.Second))
+	m.load.unharmed(killed)
+	agenttest.Eventually(m.t, 2*soon, func() error { return unanswered(at(m.web.to)) })
+	if took := time.Since(killed); took < 4*time.Second {
+		m.t.Errorf("callers that were known are refused after %s", took)
+	}
+	m.load.kept(killed)
+	empty(m.t, m.agent.DataDir)
+	m.agent.Start()
+	// The agent knows nobody: who registers services does so again.
+	back := time.Now()
+	m.db.register(m.agent)
+	m.web.register(m.agent)
+	m.recovers()
+	m.t.Logf("new connections were made again %s after the agent had been told of them", time.Since(back).Round(time.Millisecond))
+	m.witness("witness-3").sees(time.Now())
+}
+
+// other is the node that n's upstream leads to.
+func (m *mesh) other(n *node) *node {
+	if n == m.db {
+		return m.web
+	}
+	return m.db
+}
+
+// recovers waits until new connections are made both ways and a second has
+// passed without one that failed.
+func (m *mesh) recovers() {
+	m.t.Helper()
+	agenttest.Eventually(m.t, effect, func() error {
+		from := time.Now().Add(-time.Second)
+		o := m.load.outcome(from)
+		if len(o.refused) > 0 {
+			return o.refused[0].err
+		}
+		ways := map[way]bool{}
+		for _, e := range m.load.since(from) {
+			if !e.open {
+				ways[e.way] = true
+			}
+		}
+		if len(ways) < 2 {
+			return fmt.Errorf("connections are made in %d directions", len(ways))
+		}
+		return nil
+	})
+}
+
+// empty removes what is in a directory.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
