@@ -44,6 +44,7 @@ type side struct {
 	hungUp             bool   // the peer's FIN has come: the end is to be read
 	err                error  // what a first system call brought, for the loop to find
 	watching           bool   // for room to write
+	more               bool   // what is written is followed by the close
 	partial            []byte // the beginning of a record whose rest is to come
 }
 
@@ -243,9 +244,13 @@ func (l *loop) passEnd(c *conn, i int) *sideError {
 	if f.passed {
 		return nil
 	}
+	// The second direction to end is followed by a close at once: that brings
+	// the FIN, and the close_notify goes in one packet with it.
+	last := c.flows[1-i].passed
 	if !f.told {
 		f.told = true
 		if dst.tls != nil {
+			dst.more = last
 			var room [secure.Overhead * 2]byte
 			if err := l.send(c, i, dst.tls.CloseNotify(room[:0])); err != nil {
 				return err
@@ -256,7 +261,7 @@ func (l *loop) passEnd(c *conn, i int) *sideError {
 		return nil
 	}
 	f.passed = true
-	if dst.tls == nil {
+	if dst.tls == nil && !last {
 		if err := unix.Shutdown(dst.fd, unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
 			return &sideError{side: 1 - i, writing: true, err: err}
 		}

@@ -114,7 +114,13 @@ func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
 // write offers p to s and returns how much it took.
 func write(s *side, p []byte) (int, error) {
 	for {
-		n, err := unix.Write(s.fd, p)
+		var n int
+		var err error
+		if s.more {
+			n, err = unix.SendmsgN(s.fd, p, nil, nil, unix.MSG_MORE)
+		} else {
+			n, err = unix.Write(s.fd, p)
+		}
 		switch {
 		case err == unix.EINTR:
 			continue
