@@ -31,8 +31,9 @@ const (
 type acceptor struct {
 	l       *Listener
 	backoff time.Duration // zero while all is well
-	said    time.Time
-	crowded bool // waiting for a handshake to end was in vain
+	said    time.Time     // when trouble was last said, and
+	told    bool          // whether that was this trouble
+	crowded bool          // waiting for a handshake to end was in vain
 }
 
 // accept takes clients until the socket is to be closed, and closes it.
@@ -113,13 +114,13 @@ func (a *acceptor) emptyQueue(ctx context.Context) {
 }
 
 // trouble notes that Accept failed. What passes by itself, such as descriptors
-// that are used up, must not end the listener.
+// that are used up, must not end the listener. It comes and goes with every one
+// that is closed, tens of times a second: the log has it once a minute.
 func (a *acceptor) trouble(err error) {
-	first := a.backoff == 0
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
 	_ = a.l.fail(err)
-	if first || time.Since(a.said) >= troubleAgain {
-		a.said = time.Now()
+	if time.Since(a.said) >= troubleAgain {
+		a.said, a.told = time.Now(), true
 		a.l.options.Load().log.Warn("cannot accept connections",
 			"address", a.l.Addr().String(), "error", rootCause(err), "retry_in", a.backoff.String())
 	}
@@ -144,7 +145,10 @@ func (a *acceptor) recovered() {
 	a.backoff = 0
 	a.probe(time.Time{})
 	a.l.problem.Store(nil)
-	a.l.options.Load().log.Info("accepting connections again", "address", a.l.Addr().String())
+	if a.told {
+		a.told = false
+		a.l.options.Load().log.Info("accepting connections again", "address", a.l.Addr().String())
+	}
 }
 
 // probe sets the socket's deadline, unless StopAccepting has set its own.

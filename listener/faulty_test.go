@@ -3,11 +3,14 @@
 package listener_test
 
 import (
+	"bytes"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"connect-proxy/listener"
@@ -43,6 +46,36 @@ func TestTroubleIsOverWithoutWaitingForAClient(t *testing.T) {
 	}
 	f.broken.Store(false)
 	listenertest.Eventually(t, "the problem is over", func() bool { return l.Problem() == "" })
+}
+
+func TestTroubleThatComesAndGoesIsSaidOnce(t *testing.T) {
+	ln, err := listenTCP(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &faultyListener{TCPListener: ln}
+	var log bytes.Buffer
+	l := startOn(t, f, listener.Options{
+		Dial:   dialTo("127.0.0.1:1"),
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &log}),
+	})
+	for range 5 {
+		f.broken.Store(true)
+		listenertest.Eventually(t, "there is a problem", func() bool {
+			if c, err := net.Dial("tcp", ln.Addr().String()); err == nil { // for an Accept that waits
+				_ = c.Close()
+			}
+			return l.Problem() != ""
+		})
+		f.broken.Store(false)
+		listenertest.Eventually(t, "the problem is over", func() bool { return l.Problem() == "" })
+	}
+	l.stop() // nobody writes to the log after this
+	for _, line := range []string{"cannot accept connections", "accepting connections again"} {
+		if n := strings.Count(log.String(), line); n != 1 {
+			t.Errorf("%q was said %d times", line, n)
+		}
+	}
 }
 
 func TestStoppingInterruptsTheBackOff(t *testing.T) {
