@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -23,6 +24,12 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 	plan, problems := newPlan(ctx, args, os.Getenv, stderr)
 	if len(problems) > 0 {
 		return usage(stderr, problems...)
+	}
+	if os.Getenv("GOGC") == "" {
+		// Handshakes leave some hundred kilobytes of garbage each on a heap of
+		// a few megabytes. Collecting half as often costs about ten megabytes
+		// more and saves some three percent of a new connection.
+		debug.SetGCPercent(200)
 	}
 	defer serve(ctx, plan.pprof)()
 	defer plan.client.transport.CloseIdleConnections()
