@@ -172,7 +172,7 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 	if s.https {
 		scheme = "https"
 	}
-	tokens := &tokenTransport{base: transport, token: s.token, file: s.tokenFile, logger: logger}
+	tokens := &tokenTransport{base: transport, token: s.token, file: s.tokenFile, logger: logger, limit: answerTimeout}
 	client, err := api.NewClient(&api.Config{
 		Address:    address,
 		Scheme:     scheme,

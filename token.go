@@ -1,15 +1,22 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 const tokenHeader = "X-Consul-Token"
+
+// answerTimeout is how long the agent may take over a question that does not
+// block: whether a peer is authorized, a registration, the state of a check.
+const answerTimeout = 10 * time.Second
 
 // tokenTransport puts the ACL token on every request to the agent. consul/api
 // reads a token file once; here a replaced one is in use from the next request
@@ -20,6 +27,8 @@ type tokenTransport struct {
 	token  string // without a file
 	file   string
 	logger hclog.Logger
+	// limit bounds a question that has an answer at once or never.
+	limit time.Duration
 
 	mu     sync.Mutex
 	last   string // the file's last usable content
@@ -36,7 +45,34 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		r.Header.Del(tokenHeader)
 	}
-	return t.base.RoundTrip(r)
+	if r.Method == http.MethodGet {
+		return t.base.RoundTrip(r) // may block for minutes by intent; the caller's context ends it
+	}
+	return t.bounded(r)
+}
+
+// bounded sends a request that has an answer at once or never. consul/api takes
+// no context for some of them, so nobody else could end it.
+func (t *tokenTransport) bounded(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), t.limit)
+	resp, err := t.base.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &boundedBody{resp.Body, cancel}
+	return resp, nil
+}
+
+// boundedBody ends the time limit once the answer has been read.
+type boundedBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *boundedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 // CloseIdleConnections is what http.Client's calls.
