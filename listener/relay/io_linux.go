@@ -222,7 +222,7 @@ func (e *sideError) Error() string { return e.err.Error() }
 // nothing to write either, only asking shows that it is gone.
 func (c *conn) lostAfterEnd(i int) *sideError {
 	s := &c.sides[i]
-	if !s.failed || !c.flows[i].ended || c.cause != nil {
+	if alone := c.flows[i].ended && c.cause == nil; !alone || !s.failed {
 		return nil
 	}
 	s.failed = false
