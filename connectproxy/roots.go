@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"connect-proxy/connectproxy/watch"
 )
 
@@ -151,8 +153,14 @@ var errNoCertificate = errors.New("no certificate in it")
 // fetchRoots asks the agent for the roots. It needs no permission.
 func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
 	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (*roots, watch.Cursor, error) {
-		var answer rootsAnswer
-		meta, err := o.Client.Raw().Query("/v1/agent/connect/ca/roots", &answer, queryOptions(ctx, o, cur, wait))
+		answer, meta, err := askRoots(ctx, o, cur, wait)
+		if err == nil && answer.TrustDomain == "" {
+			// The agent asked its servers before they had an authority, and
+			// remembers that; left alone it asks again after up to a minute, for
+			// leafs too. A question for something newer makes it ask now.
+			newer := watch.Cursor{Index: max(meta.LastIndex, 1)}
+			answer, meta, err = askRoots(ctx, o, newer, newRootsWait)
+		}
 		if err != nil {
 			return nil, watch.Cursor{}, err
 		}
@@ -162,4 +170,13 @@ func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
 		}
 		return r, watch.Cursor{Index: meta.LastIndex}, nil
 	}
+}
+
+// newRootsWait is how long an agent is given to learn of a first authority.
+const newRootsWait = 2 * time.Second
+
+func askRoots(ctx context.Context, o identityOptions, cur watch.Cursor, wait time.Duration) (rootsAnswer, *api.QueryMeta, error) {
+	var answer rootsAnswer
+	meta, err := o.Client.Raw().Query("/v1/agent/connect/ca/roots", &answer, queryOptions(ctx, o, cur, wait))
+	return answer, meta, err
 }
