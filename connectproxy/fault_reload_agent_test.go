@@ -15,9 +15,6 @@ func TestAReloadOfTheAgentThatLaunchedThemIsNotNoticed(t *testing.T) {
 	service := func(name string, app, bind int, to string) agenttest.ManagedService {
 		return agenttest.ManagedService{
 			Name: name, Port: app, Command: command(t), Upstreams: []agenttest.ManagedUpstream{{Name: to, BindPort: bind}},
-			// A reload makes the agent's own check of each proxy critical until
-			// it runs again, up to 10 s later: nobody is listed meanwhile.
-			Config: map[string]any{"disable_tcp_check": true},
 		}
 	}
 	a := agenttest.Managed(t, agenttest.Options{HCL: []string{

@@ -58,9 +58,16 @@ func NewService(o ServiceOptions) Resolver {
 type service struct {
 	o    ServiceOptions
 	tell teller
+	seen memory
+	// unheard is set while an instance counts as healthy whose checks have not
+	// run again.
+	unheard bool
 }
 
 func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration) (Set, watch.Cursor, error) {
+	if s.unheard {
+		wait = min(wait, unheardWait)
+	}
 	q := &api.QueryOptions{
 		Namespace:  s.o.Namespace,
 		Partition:  s.o.Partition,
@@ -74,9 +81,19 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 	if err != nil {
 		return Set{}, watch.Cursor{}, err
 	}
-	if s.o.Warning {
-		entries = slices.DeleteFunc(entries, sick)
+	judge := s.verdict
+	if !s.o.Warning {
+		judge = passes // the agent has judged
 	}
+	if !s.o.Warning && s.seen.misses(entries) {
+		// Why one does not pass any more is what counts.
+		q.WaitIndex, q.WaitTime = 0, 0
+		all, _, err := s.o.Client.Health().Connect(s.o.Name, "", false, q.WithContext(ctx))
+		if err == nil {
+			entries, judge = all, s.verdict
+		}
+	}
+	entries = s.healthy(entries, judge, time.Now())
 	set, leftOut := setOf(entries, asked{
 		service:    s.o.Name,
 		datacenter: s.o.Datacenter,
@@ -85,14 +102,6 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 	set.Filtered = meta.ResultsFilteredByACLs
 	s.tell.leftOut(leftOut)
 	return set, watch.Cursor{Index: meta.LastIndex}, nil
-}
-
-// sick is an instance that takes no connection: a check of its own or of its
-// node is worse than warning.
-func sick(e *api.ServiceEntry) bool {
-	return e != nil && slices.ContainsFunc(e.Checks, func(c *api.HealthCheck) bool {
-		return c != nil && c.Status != api.HealthPassing && c.Status != api.HealthWarning
-	})
 }
 
 // remoteTo tells which datacenters are not the agent's own. Without a

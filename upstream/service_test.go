@@ -148,6 +148,7 @@ func TestAnInstanceThatWarnsIsHealthyWhereThatIsAskedFor(t *testing.T) {
 		if q := a.requests(path)[0].URL.Query(); q.Has("passing") || q.Get("filter") != "Service.Meta.version == 2" {
 			t.Errorf("asked with %v", q)
 		}
+		body = strings.ReplaceAll(body, `"Output": ""`, `"Output": "connection refused"`)
 		a.answer(path, reply{body: strings.ReplaceAll(body, `"Status": "warning"`, `"Status": "critical"`), index: 35})
 		if s := latest(t, r, time.Second); len(s.Endpoints) != 1 || s.Endpoints[0].ID != "node-1/db-2-sidecar-proxy" {
 			t.Errorf("set %+v: an instance in critical state is there", s)

@@ -1,0 +1,107 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// remember is for how long an instance counts as healthy after it was last
+	// seen so while its checks have not run again: three times the interval of
+	// the check that Consul gives a sidecar.
+	remember = 30 * time.Second
+	// unheardWait is how long the agent may hold a question meanwhile.
+	unheardWait = 10 * time.Second
+)
+
+// memory is when instances were last seen healthy, by ID. It holds those of the
+// last answer and of the time of remember before it.
+type memory map[string]time.Time
+
+// misses reports whether an instance that was healthy is not among entries.
+func (m memory) misses(entries []*api.ServiceEntry) bool {
+	here := 0
+	for _, e := range entries {
+		if id, ok := instanceID(e); ok {
+			if _, known := m[id]; known {
+				here++
+			}
+		}
+	}
+	return here < len(m)
+}
+
+func instanceID(e *api.ServiceEntry) (string, bool) {
+	if e == nil || e.Node == nil || e.Service == nil {
+		return "", false
+	}
+	return e.Node.Node + "/" + e.Service.ID, true
+}
+
+// healthy keeps the entries that take connections.
+//
+// An agent that restarts, or that reads its configuration anew in Consul 1.5,
+// calls every instance on its node critical until it has run their checks, ten
+// seconds later by default. That is no news of the instance: one that was
+// healthy before counts as healthy until a check of it has run, or for the time
+// of remember.
+func (s *service) healthy(entries []*api.ServiceEntry, judge func(*api.ServiceEntry) verdict, now time.Time) []*api.ServiceEntry {
+	if s.seen == nil {
+		s.seen = memory{}
+	}
+	s.unheard = false
+	kept := entries[:0]
+	for _, e := range entries {
+		id, ok := instanceID(e)
+		if !ok {
+			kept = append(kept, e) // setOf says what is wrong with it
+			continue
+		}
+		switch judge(e) {
+		case sick:
+			delete(s.seen, id)
+			continue
+		case unheard:
+			if at, known := s.seen[id]; !known || now.Sub(at) > remember {
+				continue
+			}
+			s.unheard = true
+		case well:
+			s.seen[id] = now
+		}
+		kept = append(kept, e)
+	}
+	for id, at := range s.seen {
+		if now.Sub(at) > remember {
+			delete(s.seen, id)
+		}
+	}
+	return kept
+}
+
+// verdict is what the checks of an instance and of its node say together.
+type verdict int
+
+const (
+	well    verdict = iota
+	unheard         // a check has not run yet
+	sick
+)
+
+func passes(*api.ServiceEntry) verdict { return well }
+
+func (s *service) verdict(e *api.ServiceEntry) verdict {
+	all := well
+	// An application's own report (a TTL check) is news, with or without words.
+	for _, c := range e.Checks {
+		switch {
+		case c == nil || c.Status == api.HealthPassing || c.Status == api.HealthWarning && s.o.Warning:
+		case c.Status == api.HealthCritical && c.Output == "" && c.Type != "ttl":
+			all = max(all, unheard)
+		default:
+			return sick
+		}
+	}
+	return all
+}
