@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -93,15 +94,21 @@ func passes(*api.ServiceEntry) verdict { return well }
 
 func (s *service) verdict(e *api.ServiceEntry) verdict {
 	all := well
-	// An application's own report (a TTL check) is news, with or without words.
 	for _, c := range e.Checks {
 		switch {
 		case c == nil || c.Status == api.HealthPassing || c.Status == api.HealthWarning && s.o.Warning:
-		case c.Status == api.HealthCritical && c.Output == "" && c.Type != "ttl":
+		case c.Status == api.HealthCritical && c.Output == "" && !declared(c):
 			all = max(all, unheard)
 		default:
 			return sick
 		}
 	}
 	return all
+}
+
+// declared is a check that somebody sets rather than the agent runs, news
+// without words too: maintenance, and an application's own report.
+func declared(c *api.HealthCheck) bool {
+	return c.Type == "ttl" || c.Type == "maintenance" ||
+		c.CheckID == api.NodeMaint || strings.HasPrefix(c.CheckID, api.ServiceMaintPrefix)
 }

@@ -18,7 +18,8 @@ func TestAnInstanceStaysHealthyUntilARestartedAgentHasRunItsChecks(t *testing.T)
 	passing := &api.HealthCheck{Status: api.HealthPassing, Output: "connected"}
 	notRun := &api.HealthCheck{Status: api.HealthCritical, Type: "tcp"}
 	failed := &api.HealthCheck{Status: api.HealthCritical, Type: "tcp", Output: "connection refused"}
-	maintenance := &api.HealthCheck{Status: api.HealthCritical, Output: "Maintenance mode is enabled"}
+	maintenance := &api.HealthCheck{Status: api.HealthCritical, CheckID: "_service_maintenance:a", Notes: "for the test"}
+	nodeMaintenance := &api.HealthCheck{Status: api.HealthCritical, CheckID: "_node_maintenance"}
 	reported := &api.HealthCheck{Status: api.HealthCritical, Type: "ttl"}
 	start := time.Now()
 	for name, tc := range map[string]struct {
@@ -30,6 +31,7 @@ func TestAnInstanceStaysHealthyUntilARestartedAgentHasRunItsChecks(t *testing.T)
 		"nor in all that time":          {entry("a", passing), entry("a", notRun), remember + time.Second, false},
 		"one has run, and fails":        {entry("a", passing), entry("a", notRun, failed), time.Second, false},
 		"it is in maintenance":          {entry("a", passing), entry("a", maintenance, notRun), time.Second, false},
+		"its node is":                   {entry("a", passing), entry("a", nodeMaintenance, notRun), time.Second, false},
 		"the application reports so":    {entry("a", passing), entry("a", reported), time.Second, false},
 		"another, never seen healthy":   {entry("b", passing), entry("a", notRun), time.Second, false},
 		"it was not healthy before":     {entry("a", failed), entry("a", notRun), time.Second, false},
