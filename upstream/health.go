@@ -7,14 +7,10 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-const (
-	// remember is for how long an instance counts as healthy after it was last
-	// seen so while its checks have not run again: three times the interval of
-	// the check that Consul gives a sidecar.
-	remember = 30 * time.Second
-	// unheardWait is how long the agent may hold a question meanwhile.
-	unheardWait = 10 * time.Second
-)
+// remember is for how long after it was last seen healthy an instance may come
+// back with checks that have not run: three times the interval of the check that
+// Consul gives a sidecar.
+const remember = 30 * time.Second
 
 // memory is when instances were last seen healthy, by ID. It holds those of the
 // last answer and of the time of remember before it.
@@ -45,13 +41,12 @@ func instanceID(e *api.ServiceEntry) (string, bool) {
 // An agent that restarts, or that reads its configuration anew in Consul 1.5,
 // calls every instance on its node critical until it has run their checks, ten
 // seconds later by default. That is no news of the instance: one that was
-// healthy before counts as healthy until a check of it has run, or for the time
-// of remember.
+// healthy before counts as healthy until a check of it has run, which the agent
+// tells at once.
 func (s *service) healthy(entries []*api.ServiceEntry, judge func(*api.ServiceEntry) verdict, now time.Time) []*api.ServiceEntry {
 	if s.seen == nil {
 		s.seen = memory{}
 	}
-	s.unheard = false
 	kept := entries[:0]
 	for _, e := range entries {
 		id, ok := instanceID(e)
@@ -67,7 +62,6 @@ func (s *service) healthy(entries []*api.ServiceEntry, judge func(*api.ServiceEn
 			if at, known := s.seen[id]; !known || now.Sub(at) > remember {
 				continue
 			}
-			s.unheard = true
 		case well:
 			s.seen[id] = now
 		}

@@ -59,15 +59,9 @@ type service struct {
 	o    ServiceOptions
 	tell teller
 	seen memory
-	// unheard is set while an instance counts as healthy whose checks have not
-	// run again.
-	unheard bool
 }
 
 func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration) (Set, watch.Cursor, error) {
-	if s.unheard {
-		wait = min(wait, unheardWait)
-	}
 	q := &api.QueryOptions{
 		Namespace:  s.o.Namespace,
 		Partition:  s.o.Partition,
