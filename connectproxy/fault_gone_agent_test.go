@@ -95,14 +95,6 @@ func (m *mesh) forgotten() {
 	m.witness("witness-3").sees(time.Now())
 }
 
-// other is the node that n's upstream leads to.
-func (m *mesh) other(n *node) *node {
-	if n == m.db {
-		return m.web
-	}
-	return m.db
-}
-
 // recovers waits until new connections are made both ways and a second has
 // passed without one that failed.
 func (m *mesh) recovers() {
