@@ -29,16 +29,9 @@ demo:
 # The agents are built before the tests, since go test would keep the lines that
 # say so to itself for minutes. The probe is the real thing: a compiler without
 # its headers is no compiler.
-#
-# go test keeps to itself, too, which tests were skipped, so what they lack is
-# said here.
 test:
-	@PATH="$$PATH:/usr/sbin:/sbin"; for program in redis-server postgres nginx nc ip setpriv; do \
-		command -v $$program >/dev/null || ls /usr/lib/postgresql/*/bin/$$program >/dev/null 2>&1 || \
-			echo "make test: $$program is not installed, the tests with it are skipped"; \
-	done
 	@$(AGENTS) managed modern >/dev/null
-	@for program in redis-server nginx psql; do \
+	@for program in redis-server nginx psql nc ip setpriv; do \
 		command -v $$program >/dev/null || test -x /usr/sbin/$$program || \
 			echo "make test: $$program is not installed, so the tests through it are skipped"; \
 	done
