@@ -98,7 +98,9 @@ func (a *acceptor) awaitSlot(c *conn, o *settings) error {
 	}
 }
 
-// emptyQueue takes what the kernel has accepted and nobody has fetched.
+// emptyQueue takes what the kernel has accepted and nobody has fetched. An
+// Accept whose time is over before it has begun does not look, so on a busy
+// machine the kernel is asked once more.
 func (a *acceptor) emptyQueue(ctx context.Context) {
 	end := time.Now().Add(queueMost)
 	for now := time.Now(); now.Before(end) && !a.l.conns.ending(); now = time.Now() {
@@ -106,10 +108,12 @@ func (a *acceptor) emptyQueue(ctx context.Context) {
 			return
 		}
 		raw, err := a.l.ln.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+			a.take(ctx, raw)
+		case !isTimeout(err) || !waiting(a.l.ln):
 			return
 		}
-		a.take(ctx, raw)
 	}
 }
 

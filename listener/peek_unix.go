@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // peeks says whether awaitByte tells a client that sends nothing.
@@ -48,4 +50,21 @@ func awaitByte(raw net.Conn) error {
 		return io.EOF
 	}
 	return nil
+}
+
+// waiting reports whether the kernel holds a client that nobody has accepted.
+func waiting(ln net.Listener) bool {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var n int
+	err = rc.Control(func(fd uintptr) {
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	})
+	return err == nil && n > 0
 }
