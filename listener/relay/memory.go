@@ -7,52 +7,58 @@ import (
 )
 
 const (
-	// crowd is how many connections make it worth while to give memory back
-	// after them.
+	// crowd is how many connections must have come or gone to make it worth
+	// while to give memory back after them.
 	crowd = 256
-	// settle is how long is waited for more of them to end.
+	// settle is how long there must be calm before: in each such time no more
+	// than calm of them may come or go.
 	settle = time.Second
+	calm   = crowd / 8
 )
 
-// tide gives memory back to the system when most connections have ended: Go
-// collects what a crowd leaves behind only once as much has been allocated
-// again, or after two minutes, and returns it slowly. It costs a collection for
-// each crowd that has gone.
+// tide gives memory back to the system after many connections have come or
+// gone. Their handshakes leave garbage, and their ends all that they held, which
+// Go collects only once as much has been allocated again, or after two minutes,
+// and returns slowly. It costs a collection for each crowd.
 type tide struct {
-	mu         sync.Mutex
-	live, high int
-	falling    bool
+	mu       sync.Mutex
+	moved    int  // since memory was last given back
+	watching bool // by ebb
 }
 
-func (t *tide) rise() {
+// move counts a connection that comes or goes, and reports whether ebb should
+// be run.
+func (t *tide) move() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.live++
-	t.high = max(t.high, t.live)
-}
-
-// fall reports whether memory should be given back now, by drain.
-func (t *tide) fall() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.live--
-	if t.falling || t.high < crowd || 2*t.live > t.high {
+	t.moved++
+	if t.watching || t.moved < crowd {
 		return false
 	}
-	t.falling = true
+	t.watching = true
 	return true
 }
 
-// drain waits for the crowd to have gone, or until stop is closed.
-func (t *tide) drain(stop <-chan struct{}) {
-	timer := time.NewTimer(settle)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		debug.FreeOSMemory()
-	case <-stop:
+// ebb waits for the calm after a crowd, or until stop is closed.
+func (t *tide) ebb(stop <-chan struct{}) {
+	tick := time.NewTicker(settle)
+	defer tick.Stop()
+	for last := 0; ; {
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
+		}
+		t.mu.Lock()
+		still := t.moved-last <= calm
+		last = t.moved
+		if still {
+			t.moved, t.watching = 0, false
+		}
+		t.mu.Unlock()
+		if still {
+			debug.FreeOSMemory()
+			return
+		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.high, t.falling = t.live, false
 }

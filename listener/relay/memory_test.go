@@ -6,47 +6,46 @@ import (
 	"time"
 )
 
-func TestMemoryIsGivenBackOnceForACrowdThatHasGone(t *testing.T) {
+func TestMemoryIsGivenBackOnceInTheCalmAfterACrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tide tide
 		stop := make(chan struct{})
-		drained := 0
-		come := func(n int) {
+		watches := 0
+		move := func(n int) {
 			for range n {
-				tide.rise()
-			}
-		}
-		leave := func(n int) {
-			for range n {
-				if tide.fall() {
-					drained++
-					go tide.drain(stop)
+				if tide.move() {
+					watches++
+					go tide.ebb(stop)
 				}
 			}
 		}
-		come(crowd - 1)
-		leave(crowd - 1)
-		if drained != 0 {
+		state := func() (moved int, watching bool) {
+			synctest.Wait()
+			tide.mu.Lock()
+			defer tide.mu.Unlock()
+			return tide.moved, tide.watching
+		}
+		move(crowd - 1)
+		if watches != 0 {
 			t.Fatal("a few connections are a crowd")
 		}
-		come(4 * crowd)
-		leave(2*crowd - 1)
-		if drained != 0 {
-			t.Fatal("half of a crowd is still there")
+		move(1)
+		time.Sleep(settle / 2) // between its looks
+		for range 5 {
+			move(calm + 1)
+			time.Sleep(settle)
 		}
-		leave(crowd)
-		if drained != 1 {
-			t.Fatalf("given back %d times", drained)
+		if moved, watching := state(); watches != 1 || !watching || moved != crowd+5*(calm+1) {
+			t.Fatalf("while they come: %d watches, watching %t, %d moved", watches, watching, moved)
 		}
-		synctest.Wait()
-		<-time.After(settle)
-		synctest.Wait()
-		if tide.falling || tide.high != tide.live || tide.live != crowd+1 {
-			t.Fatalf("%+v", &tide)
+		move(calm)
+		time.Sleep(settle)
+		if moved, watching := state(); watching || moved != 0 {
+			t.Fatalf("in the calm: watching %t, %d moved", watching, moved)
 		}
-		leave(crowd/2 + 1)
-		if drained != 2 {
-			t.Fatalf("given back %d times", drained)
+		move(crowd)
+		if watches != 2 {
+			t.Fatalf("after the next crowd: %d watches", watches)
 		}
 		close(stop)
 		synctest.Wait()

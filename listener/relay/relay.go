@@ -97,13 +97,10 @@ func (r *Relay) Close() { r.close() }
 // calls done once, from a goroutine of its own, when the connection has ended
 // and both are closed.
 func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) *Relay {
-	e.tide.rise()
 	finish := func(r Result) {
 		defer e.work.Done()
 		done(r)
-		if e.tide.fall() {
-			e.work.Go(func() { e.tide.drain(e.stop) })
-		}
+		e.moved()
 	}
 	e.mu.Lock()
 	e.work.Add(1)
@@ -116,10 +113,19 @@ func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) 
 	}
 	l := e.loops.pick(e)
 	e.mu.Unlock()
+	e.moved()
 	if r, ok := l.start(client, upstream, o, finish); ok {
 		return r
 	}
 	return e.copy(client, upstream, o, finish)
+}
+
+// moved tells the tide of a connection that has come or gone and is still
+// counted in work.
+func (e *Engine) moved() {
+	if e.tide.move() {
+		e.work.Go(func() { e.tide.ebb(e.stop) })
+	}
 }
 
 // Close breaks every connection off and returns when all callbacks have.
