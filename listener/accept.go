@@ -74,7 +74,7 @@ func (a *acceptor) take(ctx context.Context, raw net.Conn) {
 		c.refuse(ReasonLimit, err)
 		return
 	}
-	go c.climb(ctx)
+	a.l.crew.climb(ctx, c)
 }
 
 // awaitSlot waits until a handshake has ended in whose place c can go.

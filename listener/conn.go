@@ -11,8 +11,8 @@ import (
 	"connect-proxy/listener/relay"
 )
 
-// conn is one accepted connection. Its goroutine owns it; what tracker.mu
-// guards is read by those who cut it.
+// conn is one accepted connection. The goroutine that takes it up the ladder
+// owns it; what tracker.mu guards is read by those who cut it.
 type conn struct {
 	l     *Listener
 	o     *settings // of the moment it was accepted

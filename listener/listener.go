@@ -138,6 +138,7 @@ type Listener struct {
 	options  atomic.Pointer[settings]
 	problem  atomic.Pointer[string]
 	conns    *tracker
+	crew     *crew
 	relay    *relay.Engine
 	ownRelay bool
 	lines    lines
@@ -164,6 +165,7 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	l := &Listener{
 		ln:       ln,
 		conns:    newTracker(),
+		crew:     newCrew(),
 		relay:    o.Relay,
 		stopping: make(chan struct{}),
 		released: make(chan struct{}),

@@ -38,6 +38,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 	<-l.conns.empty
 	err := <-failed
+	l.crew.dismiss()
 	if l.ownRelay {
 		l.relay.Close()
 	}
