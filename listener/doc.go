@@ -16,7 +16,8 @@
 //
 // New starts nothing. Run starts the acceptor and waits for it. Each connection
 // has a goroutine while it climbs the ladder; once it is relayed it has none:
-// package relay calls back when it has ended. A connection that is cut (Drain,
+// package relay calls back when it has ended. A few of those goroutines wait for
+// the next connection, until Run ends. A connection that is cut (Drain,
 // ClosePeers, the end of Run) is reset, so that nobody takes what came of it
 // for the whole, and Run and Drain return after the last one has been told of.
 //

@@ -11,5 +11,6 @@
 // processor's cache. Everywhere else two goroutines copy.
 //
 // Goroutines: Engine starts its loops with the first connection and Close waits
-// for them, for the copying goroutines and for the callbacks.
+// for them, for the copying goroutines, for the callbacks and for the one that
+// gives memory back after many connections.
 package relay
