@@ -30,16 +30,16 @@ func TestMemoryIsGivenBackOnceInTheCalmAfterACrowd(t *testing.T) {
 			t.Fatal("a few connections are a crowd")
 		}
 		move(1)
-		time.Sleep(settle / 2) // between its looks
+		<-time.After(settle / 2) // between its looks
 		for range 5 {
 			move(calm + 1)
-			time.Sleep(settle)
+			<-time.After(settle)
 		}
 		if moved, watching := state(); watches != 1 || !watching || moved != crowd+5*(calm+1) {
 			t.Fatalf("while they come: %d watches, watching %t, %d moved", watches, watching, moved)
 		}
 		move(calm)
-		time.Sleep(settle)
+		<-time.After(settle)
 		if moved, watching := state(); watching || moved != 0 {
 			t.Fatalf("in the calm: watching %t, %d moved", watching, moved)
 		}
