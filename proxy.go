@@ -176,7 +176,7 @@ func newLogger(level string, json bool, w io.Writer) (hclog.Logger, []string) {
 
 // ballast is memory that nobody touches, so that it takes none of the machine's.
 // The collector counts it, and waits for as much garbage again as it counts:
-// handshakes leave some fifty kilobytes each, on a heap of two megabytes. With
-// GOGC alone a heap that is large because of many connections would grow in
-// proportion.
+// handshakes leave some fifty kilobytes each, on a heap of two megabytes. A
+// higher GOGC would do the same for a small heap, and have one that is large
+// because of many connections grow to several times its size.
 func ballast() []byte { return make([]byte, 8<<20) }

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -37,7 +36,7 @@ type acceptor struct {
 }
 
 // accept takes clients until the socket is to be closed, and closes it.
-func (l *Listener) accept(ctx context.Context) error {
+func (l *Listener) accept() error {
 	defer l.release()
 	a := &acceptor{l: l}
 	for !l.isStopping() {
@@ -45,7 +44,7 @@ func (l *Listener) accept(ctx context.Context) error {
 		switch {
 		case err == nil:
 			a.recovered()
-			a.take(ctx, raw)
+			a.take(raw)
 		case l.isStopping():
 		case errors.Is(err, net.ErrClosed):
 			return l.fail(err)
@@ -56,12 +55,12 @@ func (l *Listener) accept(ctx context.Context) error {
 			a.pause()
 		}
 	}
-	a.emptyQueue(ctx)
+	a.emptyQueue()
 	return nil
 }
 
 // take sends one client up the ladder.
-func (a *acceptor) take(ctx context.Context, raw net.Conn) {
+func (a *acceptor) take(raw net.Conn) {
 	o := a.l.options.Load()
 	c := &conn{l: a.l, o: o, addr: raw.RemoteAddr(), raw: raw, client: raw, start: time.Now()}
 	err := a.l.conns.add(c, o)
@@ -74,7 +73,7 @@ func (a *acceptor) take(ctx context.Context, raw net.Conn) {
 		c.refuse(ReasonLimit, err)
 		return
 	}
-	a.l.crew.climb(ctx, c)
+	a.l.crew.climb(c)
 }
 
 // awaitSlot waits until a handshake has ended in whose place c can go.
@@ -101,7 +100,7 @@ func (a *acceptor) awaitSlot(c *conn, o *settings) error {
 // emptyQueue takes what the kernel has accepted and nobody has fetched. An
 // Accept whose time is over before it has begun does not look, so on a busy
 // machine the kernel is asked once more.
-func (a *acceptor) emptyQueue(ctx context.Context) {
+func (a *acceptor) emptyQueue() {
 	end := time.Now().Add(queueMost)
 	for now := time.Now(); now.Before(end) && !a.l.conns.ending(); now = time.Now() {
 		if !a.l.deadline(now.Add(queueWait)) {
@@ -110,7 +109,7 @@ func (a *acceptor) emptyQueue(ctx context.Context) {
 		raw, err := a.l.ln.Accept()
 		switch {
 		case err == nil:
-			a.take(ctx, raw)
+			a.take(raw)
 		case !isTimeout(err) || !waiting(a.l.ln):
 			return
 		}

@@ -88,7 +88,8 @@ func TestTenThousandVisitsLeaveNothingBehind(t *testing.T) {
 	round(plainVisits, strangers, known)
 	listenertest.Eventually(t, "goroutines and descriptors are as before", func() bool {
 		after := footprint()
-		return after.goroutines <= before.goroutines && after.descriptors <= before.descriptors
+		// Either listener keeps up to eight for the next connection.
+		return after.goroutines <= before.goroutines+2*8 && after.descriptors <= before.descriptors
 	})
 	if grown := int64(footprint().heap) - int64(before.heap); grown > 2<<20 {
 		t.Errorf("the heap has grown by %d bytes", grown)

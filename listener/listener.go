@@ -138,7 +138,7 @@ type Listener struct {
 	options  atomic.Pointer[settings]
 	problem  atomic.Pointer[string]
 	conns    *tracker
-	crew     *crew
+	crew     *crew // while Run runs
 	relay    *relay.Engine
 	ownRelay bool
 	lines    lines
@@ -165,7 +165,6 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	l := &Listener{
 		ln:       ln,
 		conns:    newTracker(),
-		crew:     newCrew(),
 		relay:    o.Relay,
 		stopping: make(chan struct{}),
 		released: make(chan struct{}),

@@ -16,7 +16,7 @@ const peeks = true
 
 // awaitByte waits until the client has sent a byte, which stays unread. It
 // costs one system call and brings two things: a stranger that sends nothing
-// holds no TLS state and no grown stack, and a TCP health check is told exactly
+// holds no TLS state and makes no stack grow, and a TCP health check is told exactly
 // from a handshake that was broken off. An error is the end of the
 // connection, or its deadline.
 func awaitByte(raw net.Conn) error {

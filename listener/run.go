@@ -27,8 +27,9 @@ func (l *Listener) Run(ctx context.Context) error {
 
 	// Connections do not end by ctx but by being cut, which says why.
 	steps := context.WithoutCancel(ctx)
+	l.crew = newCrew(steps)
 	failed := make(chan error, 1)
-	go func() { failed <- l.accept(steps) }()
+	go func() { failed <- l.accept() }()
 
 	select {
 	case <-ctx.Done():

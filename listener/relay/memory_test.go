@@ -26,6 +26,8 @@ func TestMemoryIsGivenBackOnceInTheCalmAfterACrowd(t *testing.T) {
 			return tide.moved, tide.watching
 		}
 		move(crowd - 1)
+		<-time.After(gather + 1)
+		move(crowd - 1)
 		if watches != 0 {
 			t.Fatal("a few connections are a crowd")
 		}
@@ -46,6 +48,21 @@ func TestMemoryIsGivenBackOnceInTheCalmAfterACrowd(t *testing.T) {
 		move(crowd)
 		if watches != 2 {
 			t.Fatalf("after the next crowd: %d watches", watches)
+		}
+		<-time.After(settle / 2)
+		for n := range maxTicks {
+			if _, watching := state(); !watching {
+				t.Fatalf("without any calm: no longer watched after %d ticks", n)
+			}
+			move(calm + 1)
+			<-time.After(settle)
+		}
+		if moved, watching := state(); watching || moved != 0 {
+			t.Fatalf("after the last tick: watching %t, %d moved", watching, moved)
+		}
+		move(crowd)
+		if watches != 3 {
+			t.Fatalf("after the third crowd: %d watches", watches)
 		}
 		close(stop)
 		synctest.Wait()

@@ -58,8 +58,9 @@ func newPoll() (*poll, error) {
 func (p *poll) wait(events []unix.EpollEvent, patience time.Duration) int {
 	now := time.Now()
 	if now.Sub(p.yielded) >= yieldEvery {
-		p.yielded = now
 		runtime.Gosched()
+		now = time.Now() // others may have taken their time
+		p.yielded = now
 	}
 	if patience != 0 {
 		p.choose(now)
@@ -129,10 +130,15 @@ func (p *poll) park(events []unix.EpollEvent, patience time.Duration) (n int) {
 		patience = window
 	}
 	_ = p.file.SetReadDeadline(time.Now().Add(patience))
+	parked := false
 	_ = p.raw.Read(func(fd uintptr) bool {
 		n, _ = unix.EpollWait(int(fd), events, 0)
+		parked = parked || n <= 0
 		return n > 0
 	})
+	if parked { // which the scheduler has seen
+		p.yielded = time.Now()
+	}
 	return max(n, 0)
 }
 

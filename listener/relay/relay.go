@@ -75,7 +75,7 @@ type Engine struct {
 	mu      sync.Mutex
 	closed  bool
 	copying map[*copier]struct{}
-	work    sync.WaitGroup // loops, copying goroutines and callbacks
+	work    sync.WaitGroup // loops, copying goroutines, callbacks and ebb
 	loops   loops
 	tide    tide
 	stop    chan struct{} // closed by Close
