@@ -23,11 +23,11 @@ type Detached struct {
 func (c *Conn) Transport() net.Conn { return c.wire.Conn }
 
 // Detachable reports whether Detach will succeed. It does not with TLS 1.2, a
-// configuration that was not prepared, a client random that another handshake
-// was using, or GODEBUG=fips140=only, which leaves AES-GCM to crypto/tls.
+// configuration that was not prepared, or GODEBUG=fips140=only, which leaves
+// AES-GCM to crypto/tls.
 func (c *Conn) Detachable() bool {
 	w := c.wire
-	if w.clientSecret == nil || w.serverSecret == nil || !ciphers {
+	if !w.secrets.complete() || !ciphers {
 		return false
 	}
 	state := c.ConnectionState()
@@ -43,16 +43,16 @@ func (c *Conn) Detach() (Detached, bool) {
 		return Detached{}, false
 	}
 	s := suiteByID(c.ConnectionState().CipherSuite)
-	fromClient := newDirection(s, w.clientSecret, false)
-	fromServer := newDirection(s, w.serverSecret, true)
+	fromClient := newDirection(s, w.secrets.client, false)
+	fromServer := newDirection(s, w.secrets.server, true)
 	r := &Records{in: fromClient, out: fromServer}
-	if w.log == clientSecrets {
+	if w.client {
 		r.in, r.out = fromServer, fromClient
 		r.feeder = &feeder{conn: c.Conn, wire: w}
 	}
 	r.out.seq = countProtected(r.out, w.written)
 	d := Detached{Raw: w.Conn, Records: r, Unread: w.unread(), Unsent: w.unsent}
-	w.written, w.clientSecret, w.serverSecret = nil, nil, nil
+	w.written, w.secrets = nil, secrets{}
 	w.unsent = nil
 	w.holding.Store(false)
 	w.Conn = spent

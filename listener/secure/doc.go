@@ -9,6 +9,7 @@
 // place is where kernel TLS would take over: it wants the traffic secrets and
 // the sequence numbers, and nothing else.
 //
-// The secrets come from crypto/tls through Config.KeyLogWriter (see keyLog).
-// They stay in this package: nothing here formats, logs or exports them.
+// The secrets come from crypto/tls through Config.KeyLogWriter, which each
+// connection has for itself (see secrets). They stay in this package: nothing
+// here formats, logs or exports them.
 package secure

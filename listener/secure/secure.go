@@ -17,21 +17,28 @@ type Conn struct {
 	wire *wire
 }
 
+// prepared marks a configuration whose connections can be detached.
+type prepared struct{ client bool }
+
+// Write drops a line. It is never called: each connection has a copy of the
+// configuration, with a key log of its own.
+func (prepared) Write(p []byte) (int, error) { return len(p), nil }
+
 // PrepareServer readies cfg for connections of Server that can be detached. It
 // must be called before cfg is first used, and takes cfg's KeyLogWriter for
 // itself: the secrets of its connections are kept in memory until their Detach
 // and are written nowhere.
-func PrepareServer(cfg *tls.Config) { cfg.KeyLogWriter = serverSecrets }
+func PrepareServer(cfg *tls.Config) { cfg.KeyLogWriter = prepared{client: false} }
 
 // PrepareClient is PrepareServer for connections of Client.
-func PrepareClient(cfg *tls.Config) { cfg.KeyLogWriter = clientSecrets }
+func PrepareClient(cfg *tls.Config) { cfg.KeyLogWriter = prepared{client: true} }
 
 // Server answers the handshake of the client behind raw. ctx's deadline and
 // cancellation end a handshake that is under way. On error raw is still the
 // caller's to close.
 func Server(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	w := newWire(raw, cfg, serverSecrets)
-	return handshake(ctx, w, tls.Server(w, cfg))
+	w, own := newWire(raw, cfg, false)
+	return handshake(ctx, w, tls.Server(w, own))
 }
 
 // Client starts a handshake with the server behind raw; otherwise it is like
@@ -39,8 +46,8 @@ func Server(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
 // be detached, until its first use: Detach hands it over, Read, Write and Flush
 // send it.
 func Client(ctx context.Context, raw net.Conn, cfg *tls.Config) (*Conn, error) {
-	w := newWire(raw, cfg, clientSecrets)
-	return handshake(ctx, w, tls.Client(w, cfg))
+	w, own := newWire(raw, cfg, true)
+	return handshake(ctx, w, tls.Client(w, own))
 }
 
 func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
@@ -53,9 +60,6 @@ func handshake(ctx context.Context, w *wire, tc *tls.Conn) (*Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = w.SetDeadline(time.Unix(1, 0)) })
 	err := tc.Handshake()
 	interrupted := !stop()
-	if w.log != nil {
-		w.log.forget(w)
-	}
 	if err != nil {
 		_ = w.flush() // an alert that tells the server why
 		w.release()

@@ -384,33 +384,29 @@ func TestWhatIsNoTLSIsToldSoAtOnce(t *testing.T) {
 	}
 }
 
-// A stranger who repeats the client random of a handshake under way must not
-// have his own secrets taken for that connection's.
-func TestHandshakesThatShareAClientRandomGetNoSecrets(t *testing.T) {
-	k := &keyLog{byRandom: make(map[[randomLen]byte]*shaking)}
-	victim := &wire{log: k, named: true, random: [randomLen]byte{1}}
-	stranger := &wire{log: k, named: true, random: [randomLen]byte{1}}
-	line := append([]byte("CLIENT_TRAFFIC_SECRET_0 01"), bytes.Repeat([]byte("00"), randomLen-1)...)
-	line = append(line, " abcd\n"...)
-
-	k.expect(victim)
-	k.Write(line)
-	if victim.clientSecret == nil {
-		t.Fatal("a handshake alone under its random gets no secret")
-	}
-	k.expect(stranger)
-	k.Write(line)
-	if victim.clientSecret != nil || stranger.clientSecret != nil {
-		t.Fatal("a secret was handed out under a shared random")
-	}
-	k.forget(stranger)
-	k.Write(line)
-	if victim.clientSecret != nil {
-		t.Fatal("the random is trusted again while a handshake under it goes on")
-	}
-	k.forget(victim)
-	if len(k.byRandom) != 0 {
-		t.Fatal("the map keeps handshakes that ended")
+// crypto/tls logs each secret once. Should it ever do otherwise, the connection
+// stays with it.
+func TestSecretsThatComeTwiceOrUnreadableAreNotUsed(t *testing.T) {
+	client, server := "CLIENT_TRAFFIC_SECRET_0 00ff abcd\n", "SERVER_TRAFFIC_SECRET_0 00ff 1234\n"
+	for name, c := range map[string]struct {
+		lines []string
+		want  bool
+	}{
+		"both":           {[]string{"EXPORTER_SECRET 00ff 99\n", client, server}, true},
+		"one":            {[]string{client}, false},
+		"one twice":      {[]string{client, server, client}, false},
+		"no hexadecimal": {[]string{client, "SERVER_TRAFFIC_SECRET_0 00ff xy\n"}, false},
+		"no secret":      {[]string{client, "SERVER_TRAFFIC_SECRET_0 00ff\n"}, false},
+	} {
+		var s secrets
+		for _, line := range c.lines {
+			if n, err := s.Write([]byte(line)); n != len(line) || err != nil {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+		}
+		if s.complete() != c.want {
+			t.Errorf("%s: complete is %v", name, s.complete())
+		}
 	}
 }
 

@@ -18,29 +18,20 @@ const (
 	typeAlert     = 21
 	typeHandshake = 22
 	typeData      = 23
-
-	// randomOffset is where a ClientHello's random starts in its record:
-	// record header, handshake header, legacy_version (RFC 8446 4.1.2).
-	randomOffset = headerLen + 4 + 2
-	randomLen    = 32
 )
 
 // wire is the transport below a tls.Conn. During the handshake it hands out
 // the bytes of one record at a time, so that crypto/tls never reads beyond its
-// own handshake and what follows is still ours to give away; it notes the
-// client's random, by which crypto/tls names a connection's secrets; and it
-// keeps the records that were written, from which Detach learns how many of
-// them the application keys already protect.
+// own handshake and what follows is still ours to give away; it takes the
+// connection's secrets; and it keeps the records that were written, from which
+// Detach learns how many of them the application keys already protect.
 type wire struct {
 	net.Conn
 
-	log     *keyLog // nil: the secrets of this connection are not wanted
+	own     bool // the secrets of this connection are wanted
+	client  bool // our role
 	shaking bool
-	greeted bool // the first record has passed
-	random  [randomLen]byte
-	named   bool // random is known and expected by log
-	// clientSecret and serverSecret are set by log during the handshake.
-	clientSecret, serverSecret []byte
+	secrets secrets
 
 	buf     *[]byte // from wireBufs while there may be unread bytes
 	r, n    int     // unread bytes are (*buf)[r:n]
@@ -68,14 +59,28 @@ const wireBufLen = 4 << 10
 
 var wireBufs = sync.Pool{New: func() any { b := make([]byte, wireBufLen); return &b }}
 
-// newWire starts a handshake's transport. The secrets are asked for only of
-// configurations that were prepared for this role.
-func newWire(raw net.Conn, cfg *tls.Config, role *keyLog) *wire {
-	w := &wire{Conn: raw, shaking: true}
-	if cfg.KeyLogWriter == role {
-		w.log = role
+// newWire returns a handshake's transport and the configuration for it. If cfg
+// was prepared for this role, that is a copy whose key log is the transport's
+// own, so that nothing which a peer sends decides whose secrets these are.
+func newWire(raw net.Conn, cfg *tls.Config, client bool) (*wire, *tls.Config) {
+	w := &wire{Conn: raw, client: client, shaking: true}
+	if p, ok := cfg.KeyLogWriter.(prepared); !ok || p.client != client {
+		return w, cfg
 	}
-	return w
+	w.own = true
+	own := cfg.Clone() //nolint:forbidigo // secrets are bound to their connection by it
+	own.KeyLogWriter = &w.secrets
+	if !client {
+		// The keys of tickets stay with the shared configuration, so that
+		// sessions are resumed on any of its connections.
+		if own.WrapSession == nil {
+			own.WrapSession = cfg.EncryptTicket
+		}
+		if own.UnwrapSession == nil {
+			own.UnwrapSession = cfg.DecryptTicket
+		}
+	}
+	return w, own
 }
 
 // Read hands out at most what is left of the current record while the
@@ -126,28 +131,13 @@ func (w *wire) readFed(p []byte) (int, error) {
 
 // nextRecord reads on until the header of the next record is there.
 func (w *wire) nextRecord() error {
-	want := headerLen
-	if !w.greeted {
-		want = randomOffset + randomLen
-	}
-	for w.n-w.r < want {
-		if have := w.unreadBytes(); len(have) >= headerLen && !maybeHello(have) {
-			break // crypto/tls shall say what it is
-		}
+	for w.n-w.r < headerLen {
 		if err := w.fill(); err != nil {
 			return err
 		}
 	}
-	b := (*w.buf)[w.r:w.n]
-	w.left = headerLen + int(binary.BigEndian.Uint16(b[3:]))
-	w.note(b)
+	w.left = headerLen + int(binary.BigEndian.Uint16(w.unreadBytes()[3:]))
 	return nil
-}
-
-// maybeHello reports whether record may become the one a ClientHello comes in.
-func maybeHello(record []byte) bool {
-	return record[0] == typeHandshake &&
-		int(binary.BigEndian.Uint16(record[3:])) >= randomOffset+randomLen-headerLen
 }
 
 func (w *wire) unreadBytes() []byte {
@@ -175,28 +165,10 @@ func (w *wire) fill() error {
 	return err
 }
 
-// note takes the random from a ClientHello, whichever way it goes. Only the
-// first record of a connection can be one: a later record could begin with
-// bytes that look like it.
-func (w *wire) note(record []byte) {
-	if w.greeted {
-		return
-	}
-	w.greeted = true
-	const clientHello = 1
-	if w.log == nil || len(record) < randomOffset+randomLen || record[0] != typeHandshake || record[headerLen] != clientHello {
-		return
-	}
-	copy(w.random[:], record[randomOffset:])
-	w.named = true
-	w.log.expect(w)
-}
-
 // Write keeps a copy of what the handshake keys or the application keys
 // protect, a few kilobytes at most.
 func (w *wire) Write(p []byte) (int, error) {
-	if w.shaking && w.log != nil {
-		w.note(p)
+	if w.shaking && w.own {
 		for b := p; len(b) >= headerLen; {
 			n := headerLen + int(binary.BigEndian.Uint16(b[3:]))
 			if n > len(b) {
@@ -208,7 +180,7 @@ func (w *wire) Write(p []byte) (int, error) {
 			b = b[n:]
 		}
 	}
-	if w.shaking && w.log == clientSecrets {
+	if w.shaking && w.own && w.client {
 		w.unsent = append(w.unsent, p...)
 		w.holding.Store(true)
 		return len(p), nil
