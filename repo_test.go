@@ -95,6 +95,7 @@ var star = []struct {
 	{"config", []string{"connectproxy/watch"}},
 	{"upstream", []string{"connectproxy/watch"}},
 	{"listener/listenertest", nil},
+	{"listener/secure/record", nil},
 	{"listener/", []string{"listener/"}},
 	{"", []string{"config", "connectproxy", "connectproxy/admin"}},
 }

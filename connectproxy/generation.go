@@ -73,12 +73,12 @@ type generation struct {
 	clients *lru[clientKey, *client]
 
 	mu      sync.Mutex // guards servers
-	servers map[serverKey]*tls.Config
+	servers map[serverKey]*secure.Config
 }
 
 // client is how to reach one instance.
 type client struct {
-	config  *tls.Config
+	config  *secure.Config
 	session *session
 }
 
@@ -89,12 +89,12 @@ func newGeneration(number uint64, l *leaf, r *roots, now func() time.Time, verif
 	return &generation{
 		number: number, leaf: l, roots: r, now: now, verify: verify,
 		clients: newLRU[clientKey, *client](maxInstances),
-		servers: make(map[serverKey]*tls.Config),
+		servers: make(map[serverKey]*secure.Config),
 	}
 }
 
 // server returns the one server configuration for o.
-func (g *generation) server(o serverTLS) *tls.Config {
+func (g *generation) server(o serverTLS) *secure.Config {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := o.key()
@@ -106,7 +106,7 @@ func (g *generation) server(o serverTLS) *tls.Config {
 	return cfg
 }
 
-func (g *generation) newServer(minVersion uint16, alpn []string) *tls.Config {
+func (g *generation) newServer(minVersion uint16, alpn []string) *secure.Config {
 	cfg := g.base(minVersion)
 	cfg.NextProtos = alpn
 	cfg.Certificates = []tls.Certificate{g.leaf.cert}
@@ -119,8 +119,7 @@ func (g *generation) newServer(minVersion uint16, alpn []string) *tls.Config {
 		return err
 	}
 	markTickets(cfg)
-	secure.PrepareServer(cfg)
-	return cfg
+	return &secure.Config{TLS: cfg, OwnRecords: true}
 }
 
 // client returns the one client configuration for an instance.
@@ -162,8 +161,7 @@ func (g *generation) newClient(k clientKey) *client {
 		}
 		return nil
 	}
-	secure.PrepareClient(cfg)
-	return &client{config: cfg, session: s}
+	return &client{config: &secure.Config{TLS: cfg, OwnRecords: true}, session: s}
 }
 
 func (g *generation) base(minVersion uint16) *tls.Config {
@@ -185,10 +183,10 @@ type servers struct {
 
 type serverOf struct {
 	generation *generation
-	config     *tls.Config
+	config     *secure.Config
 }
 
-func (s *servers) config(g *generation) *tls.Config {
+func (s *servers) config(g *generation) *secure.Config {
 	last := s.last.Load()
 	if last == nil || last.generation != g {
 		last = &serverOf{g, g.server(s.o)}

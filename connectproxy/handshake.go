@@ -29,7 +29,7 @@ func (i *identity) Handshake(o serverTLS) listener.HandshakeFunc {
 		if err != nil {
 			return listener.Session{}, err
 		}
-		conn, err := secure.Server(ctx, raw, s.config(g))
+		conn, err := s.config(g).Server(ctx, raw)
 		if err != nil {
 			return listener.Session{}, err
 		}
@@ -107,7 +107,7 @@ func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, er
 		return nil, err
 	}
 	c := g.client(ep)
-	conn, err := secure.Client(ctx, raw, c.config)
+	conn, err := c.config.Client(ctx, raw)
 	if err != nil {
 		raw.Close()
 		// Whatever was wrong, the session offered must not be part of it again.

@@ -83,8 +83,8 @@ func BenchmarkHandshakeFull(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p := newPair(b)
 			c := p.api.current.Load().client(p.ep)
-			c.config.CurvePreferences = curves
-			p.web.current.Load().server(serverTLS{}).CurvePreferences = curves
+			c.config.TLS.CurvePreferences = curves
+			p.web.current.Load().server(serverTLS{}).TLS.CurvePreferences = curves
 			b.ReportAllocs()
 			for b.Loop() {
 				c.session.forget()
@@ -103,8 +103,8 @@ func BenchmarkHandshakeResumed(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			p := newPair(b)
-			p.api.current.Load().client(p.ep).config.CurvePreferences = curves
-			p.web.current.Load().server(serverTLS{}).CurvePreferences = curves
+			p.api.current.Load().client(p.ep).config.TLS.CurvePreferences = curves
+			p.web.current.Load().server(serverTLS{}).TLS.CurvePreferences = curves
 			p.visit(b)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -22,7 +22,7 @@ import (
 func showing(cert tls.Certificate) listener.HandshakeFunc {
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
 	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := secure.Server(ctx, raw, cfg)
+		c, err := (&secure.Config{TLS: cfg}).Server(ctx, raw)
 		return listener.Session{Conn: c}, err
 	}
 }
@@ -102,7 +102,7 @@ func TestARefusalByTheInstanceIsNotAFailureToReachIt(t *testing.T) {
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: foreign.Pool(),
 	}
 	here := serve(t, "web", func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := secure.Server(ctx, raw, picky)
+		c, err := (&secure.Config{TLS: picky}).Server(ctx, raw)
 		return listener.Session{Conn: c}, err
 	})
 	_, err := visit(t, api, here)
@@ -204,7 +204,7 @@ func TestAResumedSessionIsJudgedLikeANewOne(t *testing.T) {
 			agent := fakeagent.New(t, fakeagent.Options{})
 			web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
 			api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-			web.current.Load().server(serverTLS{}).MaxVersion = max
+			web.current.Load().server(serverTLS{}).TLS.MaxVersion = max
 			a := newAuthorizer(authorizerOptions{Client: agent.Client(""), Service: "web"})
 			ctx, cancel := context.WithCancel(t.Context())
 			var running sync.WaitGroup

@@ -114,7 +114,7 @@ func TestASecondConnectionToAnInstanceResumes(t *testing.T) {
 			agent := fakeagent.New(t, fakeagent.Options{})
 			web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
 			api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-			web.current.Load().server(serverTLS{}).MaxVersion = max
+			web.current.Load().server(serverTLS{}).TLS.MaxVersion = max
 			here := serve(t, "web", web.Handshake(serverTLS{}))
 			there := serve(t, "web", web.Handshake(serverTLS{}))
 			for n, want := range []bool{false, true, true} {
@@ -147,7 +147,7 @@ func TestAResumedSessionIsVerifiedUnderTodaysRoots(t *testing.T) {
 			web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
 			api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
 			g := web.current.Load()
-			g.server(serverTLS{}).MaxVersion = max
+			g.server(serverTLS{}).TLS.MaxVersion = max
 			here := serve(t, "web", web.Handshake(serverTLS{}))
 			if _, err := visit(t, api, here); err != nil {
 				t.Fatal(err)
@@ -235,7 +235,7 @@ func TestATicketOfAnotherProgramIsNotKept(t *testing.T) {
 	api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
 	foreign := &tls.Config{Certificates: []tls.Certificate{agent.Certificate("web")}, ClientAuth: tls.RequireAnyClientCert}
 	here := serve(t, "web", func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := secure.Server(ctx, raw, foreign)
+		c, err := (&secure.Config{TLS: foreign}).Server(ctx, raw)
 		return listener.Session{Conn: c}, err
 	})
 	for range 3 {

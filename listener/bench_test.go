@@ -22,7 +22,7 @@ func BenchmarkConnection(b *testing.B) {
 	cfg := w.ca.ClientTLS(w.web)
 	b.Run("TLS", func(b *testing.B) {
 		benchmarkConnection(b, w, true, func(raw net.Conn) (net.Conn, error) {
-			return secure.Client(b.Context(), raw, cfg)
+			return (&secure.Config{TLS: cfg}).Client(b.Context(), raw)
 		})
 	})
 	resume := w.ca.ClientTLS(w.web)
@@ -30,7 +30,7 @@ func BenchmarkConnection(b *testing.B) {
 	resume.ServerName = "db"
 	b.Run("TLS resumed", func(b *testing.B) {
 		benchmarkConnection(b, w, true, func(raw net.Conn) (net.Conn, error) {
-			return secure.Client(b.Context(), raw, resume)
+			return (&secure.Config{TLS: resume}).Client(b.Context(), raw)
 		})
 	})
 }
@@ -86,7 +86,7 @@ func BenchmarkIdle(b *testing.B) {
 				raw := l.dial(b)
 				conns = append(conns, raw)
 				if public {
-					if _, err := secure.Client(b.Context(), raw, w.ca.ClientTLS(w.web)); err != nil {
+					if _, err := (&secure.Config{TLS: w.ca.ClientTLS(w.web)}).Client(b.Context(), raw); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -15,7 +15,7 @@ func secureClientUntilClosed(l *running, w world) {
 		return
 	}
 	defer raw.Close()
-	if c, err := secure.Client(context.Background(), raw, w.ca.ClientTLS(w.web)); err == nil {
+	if c, err := (&secure.Config{TLS: w.ca.ClientTLS(w.web)}).Client(context.Background(), raw); err == nil {
 		_, _ = io.Copy(io.Discard, c)
 	}
 }

@@ -47,7 +47,7 @@ var knownVisits = map[string]visit{
 }
 
 func talk(c *net.TCPConn, w world, as listenertest.Leaf) {
-	tc, err := secure.Client(context.Background(), c, w.ca.ClientTLS(as))
+	tc, err := (&secure.Config{TLS: w.ca.ClientTLS(as)}).Client(context.Background(), c)
 	if err != nil {
 		return
 	}

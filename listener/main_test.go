@@ -131,7 +131,7 @@ func (r *running) expectRefused(t testing.TB) {
 // dialTLS connects as leaf and finishes the handshake.
 func (r *running) dialTLS(t testing.TB, ca *listenertest.CA, leaf listenertest.Leaf) *secure.Conn {
 	t.Helper()
-	c, err := secure.Client(t.Context(), r.dial(t), ca.ClientTLS(leaf))
+	c, err := (&secure.Config{TLS: ca.ClientTLS(leaf)}).Client(t.Context(), r.dial(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,9 +149,8 @@ func dialTo(address string) listener.DialFunc {
 
 // handshake is a HandshakeFunc with a fixed configuration.
 func handshake(cfg *tls.Config) listener.HandshakeFunc {
-	secure.PrepareServer(cfg)
 	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := secure.Server(ctx, raw, cfg)
+		c, err := (&secure.Config{TLS: cfg, OwnRecords: true}).Server(ctx, raw)
 		if err != nil {
 			return listener.Session{}, err
 		}

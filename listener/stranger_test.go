@@ -19,7 +19,7 @@ import (
 
 // secureClient finishes a handshake as web, or says why not and returns nil.
 func secureClient(t testing.TB, raw net.Conn, w world) *secure.Conn {
-	c, err := secure.Client(t.Context(), raw, w.ca.ClientTLS(w.web))
+	c, err := (&secure.Config{TLS: w.ca.ClientTLS(w.web)}).Client(t.Context(), raw)
 	if err != nil {
 		t.Error(err)
 		return nil

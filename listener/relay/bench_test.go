@@ -45,10 +45,10 @@ func chain(b *testing.B, pair, copied bool) (client, app net.Conn) {
 	var accepted *secure.Conn
 	go func() {
 		var err error
-		accepted, err = secure.Server(b.Context(), far, server)
+		accepted, err = own(server).Server(b.Context(), far)
 		shaken <- err
 	}()
-	dialled, err := secure.Client(b.Context(), near, dialler)
+	dialled, err := own(dialler).Client(b.Context(), near)
 	if err = errors.Join(err, <-shaken); err != nil {
 		b.Fatal(err)
 	}

@@ -116,6 +116,7 @@ func (l *loop) failed(c *conn, e *sideError) {
 		l.again(c)
 		return
 	}
+	l.refuse(c, e)
 	if c.cause != nil {
 		l.end(c, c.broken, c.cause)
 		return

@@ -54,6 +54,20 @@ func (l *loop) passEnd(c *conn, i int) *sideError {
 	return nil
 }
 
+// refuse answers a violation of TLS with its alert, before the reset that
+// follows (RFC 8446 6.2). Where the side has more to take first, or its end,
+// there is no place for one.
+func (l *loop) refuse(c *conn, e *sideError) {
+	s, f := &c.sides[e.side], &c.flows[1-e.side]
+	if s.tls == nil || e.writing || f.told || len(f.pending) > 0 {
+		return
+	}
+	var room [secure.Overhead * 2]byte
+	if alert := s.tls.Refuse(room[:0], e.err); len(alert) > 0 {
+		_, _ = write(s, alert)
+	}
+}
+
 // end closes the connection: with resets, so that nobody takes what came for
 // everything, unless both directions were ended by their senders.
 func (l *loop) end(c *conn, end End, err error) {

@@ -112,7 +112,7 @@ func (c *conn) needsLook() bool {
 		return true
 	}
 	for i := range c.sides {
-		if c.sides[i].err != nil || len(c.flows[i].pending) > 0 {
+		if c.sides[i].err != nil || len(c.flows[i].pending) > 0 || c.sides[i].tls != nil && c.sides[i].tls.Owes() {
 			return true
 		}
 	}
@@ -157,7 +157,7 @@ func (l *loop) quit() {
 
 // run is the loop.
 func (l *loop) run() {
-	l.in = make([]byte, maxBatch+1) // Seal borrows a byte behind the content
+	l.in = make([]byte, maxBatch)
 	l.out = make([]byte, 0, secure.Sealed(maxBatch))
 	kernel := make([]unix.EpollEvent, 256)
 	events := make([]event, 0, len(kernel))
@@ -226,6 +226,11 @@ func (l *loop) admit(fresh []*conn) {
 		}
 		if c.half {
 			l.halfClosed(c)
+		}
+		for i := range c.flows {
+			if err := l.answer(c, i); err != nil {
+				c.sides[1-i].err = err.err
+			}
 		}
 		l.serve(c)
 	}

@@ -33,7 +33,7 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-// configs are prepared configurations that trust each other; version limits
+// configs are configurations that trust each other; version limits
 // the protocol unless it is zero.
 func configs(t testing.TB, version uint16) (server, client *tls.Config) {
 	t.Helper()
@@ -58,7 +58,8 @@ func configs(t testing.TB, version uint16) (server, client *tls.Config) {
 	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 	server = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: version}
 	client = &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: "test", MaxVersion: version}
-	secure.PrepareServer(server)
-	secure.PrepareClient(client)
 	return server, client
 }
+
+// own leaves the records to package secure, so that a loop takes the connection.
+func own(cfg *tls.Config) *secure.Config { return &secure.Config{TLS: cfg, OwnRecords: true} }

@@ -12,7 +12,7 @@ const firstMost = 8 << 10
 
 // scratch is the room for that: as it came, opened and sealed.
 type scratch struct {
-	in, opened [firstMost + 1]byte
+	in, opened [firstMost]byte
 	sealed     [2 * firstMost]byte
 }
 

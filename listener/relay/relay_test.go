@@ -107,12 +107,12 @@ func leg(t testing.TB, secured bool, client, server *tls.Config, relayServes boo
 	if relayServes {
 		app = tls.Client(a, client)
 		go func() { done <- app.Handshake() }()
-		ours, err = secure.Server(t.Context(), b, server)
+		ours, err = own(server).Server(t.Context(), b)
 	} else {
 		app = tls.Server(a, server)
 		go func() { _ = app.Handshake() }() // ends once the relay sends our last flight
 		done <- nil
-		ours, err = secure.Client(t.Context(), b, client)
+		ours, err = own(client).Client(t.Context(), b)
 	}
 	if err = errors.Join(err, <-done); err != nil {
 		t.Fatal(err)
@@ -481,14 +481,14 @@ func TestFirstBytesTravelWithTheHandshake(t *testing.T) {
 	far, inServer := tcpPair(t)
 	done := make(chan Result, 2)
 	go func() {
-		out, err := secure.Client(t.Context(), a, client)
+		out, err := own(client).Client(t.Context(), a)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		e.Start(inClient, out, Options{}, func(r Result) { done <- r })
 	}()
-	in, err := secure.Server(t.Context(), b, server)
+	in, err := own(server).Server(t.Context(), b)
 	must(t, err)
 	e.Start(in, inServer, Options{}, func(r Result) { done <- r })
 	got := make([]byte, 5)
@@ -521,8 +521,8 @@ func TestAPeerThatAsksForKeysWithoutReadingHoldsNoMemory(t *testing.T) {
 	var work sync.WaitGroup
 	var ours *secure.Conn
 	var err error
-	work.Go(func() { ours, err = secure.Server(t.Context(), b, server) })
-	app, _ := secure.Client(t.Context(), a, client)
+	work.Go(func() { ours, err = own(server).Server(t.Context(), b) })
+	app, _ := own(client).Client(t.Context(), a)
 	d, ok := app.Detach()
 	if !ok {
 		t.Fatal("the application's end could not be detached")

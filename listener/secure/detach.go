@@ -4,6 +4,9 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
+	"slices"
+
+	"connect-proxy/listener/secure/record"
 )
 
 // Detached is a connection taken out of crypto/tls.
@@ -20,88 +23,105 @@ type Detached struct {
 }
 
 // Transport is the connection below TLS.
-func (c *Conn) Transport() net.Conn { return c.wire.Conn }
+func (c *Conn) Transport() net.Conn { return c.transport.Conn }
 
-// Detachable reports whether Detach will succeed. It does not with TLS 1.2, a
-// configuration that was not prepared, or GODEBUG=fips140=only, which leaves
-// AES-GCM to crypto/tls.
-func (c *Conn) Detachable() bool {
-	w := c.wire
-	if !w.secrets.complete() || !ciphers {
+// Detachable reports whether Detach will succeed. It does not with TLS 1.2,
+// without Config.OwnRecords, in FIPS 140-3 mode, whose AES-GCM takes no nonces
+// from us, where crypto/tls has not done what is expected of it, and a second
+// time.
+func (c *Conn) Detachable() bool { return c.records != nil }
+
+// takeOver returns the records of a connection whose handshake is done, or nil
+// if they must stay with crypto/tls.
+func (c *Conn) takeOver() *Records {
+	state := c.ConnectionState()
+	s, ok := record.SuiteByID(state.CipherSuite)
+	if !ok || state.Version != tls.VersionTLS13 || !c.secrets.complete(s.Hash.Size()) {
+		return nil
+	}
+	r := &Records{in: newDirection(s, c.secrets.client), out: newDirection(s, c.secrets.server)}
+	if c.transport.client {
+		r.in, r.out = r.out, r.in
+		r.client = true
+		r.tickets = &ticketKeeper{conn: c.Conn, transport: c.transport}
+	}
+	if !c.advance(&r.out) {
+		return nil
+	}
+	return r
+}
+
+// advance moves d, our sending direction, behind the records that crypto/tls
+// has protected with its key already: as many as it has made session tickets.
+// It reports whether exactly those, the last of the handshake, open with the
+// key. A sequence number used twice would give the key away, and a key that is
+// not this connection's would show here.
+func (c *Conn) advance(d *direction) bool {
+	all := protectedRecords(c.transport.written)
+	first := len(all) - c.tickets
+	if first < 1 { // a handshake ends with a Finished under another key
 		return false
 	}
-	state := c.ConnectionState()
-	return state.Version == tls.VersionTLS13 && suiteByID(state.CipherSuite) != nil
+	room := make([]byte, 0, 1<<10)
+	opens := func(r []byte) bool {
+		room = slices.Grow(room, len(r))
+		_, typ, err := d.Open(room, r)
+		return err == nil && typ == record.Handshake
+	}
+	if opens(all[first-1]) {
+		return false
+	}
+	for _, r := range all[first:] {
+		if !opens(r) {
+			return false
+		}
+	}
+	return d.Sequence() == uint64(c.tickets)
+}
+
+func protectedRecords(written []byte) [][]byte {
+	all := make([][]byte, 0, 8)
+	for len(written) >= record.HeaderLen {
+		n := record.HeaderLen + int(binary.BigEndian.Uint16(written[3:]))
+		all = append(all, written[:n])
+		written = written[n:]
+	}
+	return all
+}
+
+// ticketRecords is how many records crypto/tls makes of a NewSessionTicket
+// message with a ticket of n bytes and nothing else of variable length, RFC 8446
+// 4.6.1.
+func ticketRecords(n int) int {
+	const fixed = 4 + 4 + 4 + 1 + 2 + 2
+	return (fixed + n + record.MaxPlaintext - 1) / record.MaxPlaintext
 }
 
 // Detach takes the connection out of crypto/tls. It must come before the first
 // Read or Write; afterwards c is as good as closed. It reports false, and c
 // stays as it was, unless c is Detachable.
 func (c *Conn) Detach() (Detached, bool) {
-	w := c.wire
-	if !c.Detachable() {
+	if c.records == nil {
 		return Detached{}, false
 	}
-	s := suiteByID(c.ConnectionState().CipherSuite)
-	fromClient := newDirection(s, w.secrets.client, false)
-	fromServer := newDirection(s, w.secrets.server, true)
-	r := &Records{in: fromClient, out: fromServer}
-	if w.client {
-		r.in, r.out = fromServer, fromClient
-		r.feeder = &feeder{conn: c.Conn, wire: w}
-	}
-	r.out.seq = countProtected(r.out, w.written)
-	d := Detached{Raw: w.Conn, Records: r, Unread: w.unread(), Unsent: w.unsent}
-	w.written, w.secrets = nil, secrets{}
-	w.unsent = nil
-	w.holding.Store(false)
-	w.Conn = spent
+	d := Detached{Records: c.records}
+	c.records = nil
+	d.Raw, d.Unread, d.Unsent = c.transport.detach()
 	return d, true
 }
 
-// countProtected is how many of the records written during the handshake, the
-// last ones, the application keys protect already: session tickets. Which they
-// are depends on the moment crypto/tls chooses, so they are asked: the first
-// that opens with these keys is the first of them.
-func countProtected(d direction, written []byte) uint64 {
-	var buf [1 << 10]byte
-	opened := uint64(0)
-	for len(written) >= headerLen {
-		record := written[:headerLen+int(binary.BigEndian.Uint16(written[3:]))]
-		written = written[len(record):]
-		if opened > 0 {
-			opened++
-			continue
-		}
-		d.seq = 0
-		if _, _, err := d.open(buf[:0], record); err == nil {
-			opened = 1
-		}
-	}
-	return opened
-}
-
-// feeder hands records that carry session tickets to the tls.Conn that a
-// client connection was, for they are its to keep. It works as long as that
+// ticketKeeper hands records that carry session tickets to the tls.Conn that a
+// client connection was, for only that can keep them. It works as long as that
 // has seen every record, that is until the first application data, and is
 // dropped then with all that the handshake left behind.
-type feeder struct {
-	conn *tls.Conn
-	wire *wire
+type ticketKeeper struct {
+	conn      *tls.Conn
+	transport *transport
 }
 
-func (f *feeder) feed(record []byte) {
-	f.wire.fed = record
+func (k *ticketKeeper) take(r []byte) {
+	k.transport.fed = r
 	var none [1]byte
-	_, _ = f.conn.Read(none[:]) // ends with errNoMore, having taken the record
-	f.wire.fed = nil
+	_, _ = k.conn.Read(none[:]) // ends with errNothingFed, having taken the record
+	k.transport.fed = nil
 }
-
-// noMore is a passing error to crypto/tls, which so can be fed again.
-type noMore struct{}
-
-func (noMore) Error() string   { return "no more records" }
-func (noMore) Timeout() bool   { return true }
-func (noMore) Temporary() bool { return true }
-
-var _ net.Error = noMore{}

@@ -10,6 +10,13 @@
 // the sequence numbers, and nothing else.
 //
 // The secrets come from crypto/tls through Config.KeyLogWriter, which each
-// connection has for itself (see secrets). They stay in this package: nothing
-// here formats, logs or exports them.
+// connection has for itself (see secrets): nothing that a peer sends decides
+// whose they are. They stay in this package: nothing here formats, logs or
+// exports them. What they protect is checked before it is relied on: a
+// connection whose records do not open with them stays with crypto/tls.
+//
+// What touches a cipher is in package record; here is what a record's content
+// means (Records), where the secrets come from (secrets, Conn) and how a
+// connection changes hands (Detach). After a violation of the protocol the
+// alerts are crypto/tls's; differential tests and a fuzzer hold the two equal.
 package secure

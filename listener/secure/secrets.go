@@ -43,5 +43,15 @@ func (s *secrets) keep(to *[]byte, rest []byte) {
 	*to = secret
 }
 
-// complete reports whether both secrets are known, beyond doubt.
-func (s *secrets) complete() bool { return s.client != nil && s.server != nil && !s.spoiled }
+// complete reports whether both secrets are known, beyond doubt, and n bytes
+// long.
+func (s *secrets) complete(n int) bool {
+	return len(s.client) == n && len(s.server) == n && !s.spoiled
+}
+
+// forget overwrites the secrets.
+func (s *secrets) forget() {
+	clear(s.client)
+	clear(s.server)
+	s.client, s.server = nil, nil
+}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"connect-proxy/listener/secure/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,8 +71,11 @@ func tcpPair(t testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-// shake makes a connection of which ours is this package's end and theirs
-// crypto/tls's own.
+// own leaves the records to this package.
+func own(cfg *tls.Config) *Config { return &Config{TLS: cfg, OwnRecords: true} }
+
+// shake makes a connection of which ours is this package's end, with its own
+// records, and theirs crypto/tls's.
 func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, theirs *tls.Conn) {
 	t.Helper()
 	a, b := tcpPair(t)
@@ -79,11 +84,11 @@ func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, 
 	if weServe {
 		theirs = tls.Client(a, client)
 		go func() { done <- theirs.Handshake() }()
-		ours, err = Server(t.Context(), b, server)
+		ours, err = own(server).Server(t.Context(), b)
 	} else {
 		theirs = tls.Server(b, server)
 		go func() { done <- theirs.Handshake() }()
-		ours, err = Client(t.Context(), a, client)
+		ours, err = own(client).Client(t.Context(), a)
 		if err == nil {
 			err = ours.Flush() // the other end waits for it here
 		}
@@ -136,8 +141,7 @@ func (d *detached) readAll(rnd *mrand.Rand) ([]byte, error) {
 }
 
 func (d *detached) write(p []byte) error {
-	content := append(make([]byte, 0, len(p)+1), p...)
-	_, err := d.Raw.Write(d.Records.Seal(nil, content))
+	_, err := d.Raw.Write(d.Records.Seal(nil, append([]byte(nil), p...)))
 	return err
 }
 
@@ -148,8 +152,6 @@ func TestADetachedConnectionCarriesOnWithEitherRoleEverySuiteAndResumed(t *testi
 	}
 	for _, weServe := range []bool{true, false} {
 		server, client := configs(t)
-		PrepareServer(server)
-		PrepareClient(client)
 		for i := range 3 {
 			ours, theirs := shake(t, server, client, weServe)
 			if got := ours.ConnectionState().DidResume; got != (i > 0) {
@@ -160,16 +162,15 @@ func TestADetachedConnectionCarriesOnWithEitherRoleEverySuiteAndResumed(t *testi
 	}
 	for name, id := range suites {
 		t.Run(name, func(t *testing.T) {
-			s := suiteByID(id)
-			secret := make([]byte, s.hash.Size())
-			a := &Records{in: newDirection(s, secret, true), out: newDirection(s, secret, false)}
-			b := &Records{in: newDirection(s, secret, false), out: newDirection(s, secret, true)}
-			sealed := b.Seal(a.Seal(nil, []byte("up ")[:2]), []byte("down ")[:4])
-			up, n, err := b.Open(make([]byte, 0, 100), sealed[:2+Overhead])
+			s, _ := record.SuiteByID(id)
+			secret := make([]byte, s.Hash.Size())
+			a := &Records{in: newDirection(s, secret), out: newDirection(s, secret)}
+			b := &Records{in: newDirection(s, secret), out: newDirection(s, secret)}
+			up, n, err := b.Open(make([]byte, 0, 100), a.Seal(nil, []byte("up")))
 			if err != nil || string(up) != "up" || n != 2+Overhead {
 				t.Fatalf("opened %q, %d, %v", up, n, err)
 			}
-			down, _, err := a.Open(make([]byte, 0, 100), sealed[n:])
+			down, _, err := a.Open(make([]byte, 0, 100), b.Seal(nil, []byte("down")))
 			if err != nil || string(down) != "down" {
 				t.Fatalf("opened %q, %v", down, err)
 			}
@@ -221,14 +222,13 @@ func carry(t *testing.T, ours *Conn, theirs *tls.Conn, seed uint64) {
 
 func TestDataThatFollowsTheHandshakeAtOnceIsKept(t *testing.T) {
 	server, client := configs(t)
-	PrepareServer(server)
 	a, b := tcpPair(t)
 	go func() {
 		c := tls.Client(a, client)
 		c.Write([]byte("hello before the server looks"))
 		c.CloseWrite()
 	}()
-	ours, err := Server(t.Context(), b, server)
+	ours, err := own(server).Server(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,10 +243,15 @@ func TestWithoutDetachAConnectionIsCryptoTLSs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, client := configs(t)
 			server.MaxVersion = version
-			if version == tls.VersionTLS12 {
-				PrepareServer(server)
+			a, b := tcpPair(t)
+			theirs := tls.Client(a, client)
+			shaken := make(chan error, 1)
+			go func() { shaken <- theirs.Handshake() }()
+			// Without own records with TLS 1.3, with them with 1.2.
+			ours, err := (&Config{TLS: server, OwnRecords: version == tls.VersionTLS12}).Server(t.Context(), b)
+			if err = errors.Join(err, <-shaken); err != nil {
+				t.Fatal(err)
 			}
-			ours, theirs := shake(t, server, client, true)
 			if _, ok := ours.Detach(); ok {
 				t.Fatal("detached")
 			}
@@ -258,104 +263,8 @@ func TestWithoutDetachAConnectionIsCryptoTLSs(t *testing.T) {
 	}
 }
 
-func TestKeysAreReplacedBeforeTheirLimitAndWhenThePeerAsks(t *testing.T) {
-	server, client := configs(t)
-	PrepareServer(server)
-	ours, theirs := shake(t, server, client, true)
-	d := detach(t, ours)
-	read := func(want string) {
-		t.Helper()
-		got := make([]byte, len(want))
-		if _, err := io.ReadFull(theirs, got); err != nil || string(got) != want {
-			t.Fatalf("%q, %v", got, err)
-		}
-	}
-	d.write([]byte("old"))
-	read("old")
-	d.Records.out.seq, d.Records.answer = 2, true // as if the peer had asked
-	d.write([]byte("new"))
-	if d.Records.out.seq != 1 {
-		t.Fatalf("the key in use is %d records old", d.Records.out.seq)
-	}
-	read("new")
-
-	// A peer's request, made by our own hand: crypto/tls never asks.
-	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
-	secret := make([]byte, 32)
-	peer := &Records{in: newDirection(s, secret, true), out: newDirection(s, secret, false)}
-	us := &Records{in: newDirection(s, secret, false), out: newDirection(s, secret, true)}
-	msg := peer.Seal(peer.Update(nil, true), []byte("after ")[:5])
-	got, _, err := us.Open(make([]byte, 0, 100), msg)
-	if err != nil || string(got) != "after" || !us.Owes() {
-		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
-	}
-	got, _, err = peer.Open(make([]byte, 0, 100), us.Seal(nil, []byte("answer ")[:6]))
-	if err != nil || string(got) != "answer" || us.Owes() {
-		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
-	}
-}
-
-func TestAnAlteredReorderedOrOverlongRecordEndsTheConnection(t *testing.T) {
-	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
-	secret := make([]byte, 32)
-	fresh := func() (*Records, []byte) {
-		out := &Records{out: newDirection(s, secret, false)}
-		return &Records{in: newDirection(s, secret, false)}, out.Seal(out.Seal(nil, []byte("one ")[:3]), []byte("two ")[:3])
-	}
-	one := 3 + Overhead
-	for name, c := range map[string]struct {
-		spoil func(b []byte) []byte
-		want  error
-	}{
-		"altered content": {func(b []byte) []byte { b[headerLen] ^= 1; return b }, errBadRecord},
-		"altered tag":     {func(b []byte) []byte { b[one-1] ^= 1; return b }, errBadRecord},
-		"altered length":  {func(b []byte) []byte { b[4]--; return b }, errBadRecord},
-		"swapped":         {func(b []byte) []byte { return append(append([]byte{}, b[one:]...), b[:one]...) }, errBadRecord},
-		"replayed":        {func(b []byte) []byte { return append(append([]byte{}, b[:one]...), b[:one]...) }, errBadRecord},
-		"plaintext type":  {func(b []byte) []byte { b[0] = typeAlert; return b }, errUnexpected},
-		"too long":        {func(b []byte) []byte { b[3], b[4] = 0x41, 0x01; return b }, errOverflow},
-		"nothing but type": {func(b []byte) []byte {
-			return []byte{typeData, 3, 3, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-		}, errUnexpected},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r, sealed := fresh()
-			got, _, err := r.Open(make([]byte, 0, 200), c.spoil(sealed))
-			if !errors.Is(err, c.want) || bytes.Contains(got, []byte("two")) {
-				t.Fatalf("%q, %v", got, err)
-			}
-		})
-	}
-}
-
-func TestRecordsWithoutUseAreBounded(t *testing.T) {
-	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
-	secret := make([]byte, 32)
-	for name, typ := range map[string]byte{"empty data": typeData, "warnings": typeAlert} {
-		t.Run(name, func(t *testing.T) {
-			out := newDirection(s, secret, false)
-			r := &Records{in: newDirection(s, secret, false)}
-			content := []byte{1, 90, 0}[:2]
-			if typ == typeData {
-				content = content[:0]
-			}
-			var err error
-			for range maxUseless + 1 {
-				if err == nil {
-					_, _, err = r.Open(make([]byte, 0, 100), out.seal(nil, content, typ))
-				}
-			}
-			if !errors.Is(err, errUnexpected) {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
 func TestADetachedConnectionIsAsGoodAsClosed(t *testing.T) {
 	server, client := configs(t)
-	PrepareServer(server)
-	PrepareClient(client)
 	for _, weServe := range []bool{true, false} {
 		ours, _ := shake(t, server, client, weServe)
 		detach(t, ours)
@@ -369,15 +278,14 @@ func TestADetachedConnectionIsAsGoodAsClosed(t *testing.T) {
 
 func TestWhatIsNoTLSIsToldSoAtOnce(t *testing.T) {
 	server, _ := configs(t)
-	PrepareServer(server)
 	for _, hello := range []string{"GET / HTTP/1.1\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x01\x00\x01\x01"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		a, b := tcpPair(t)
 		a.Write([]byte(hello))
-		if hello[0] == typeHandshake {
+		if hello[0] == record.Handshake {
 			a.Close() // a fragment: more could come
 		}
-		if _, err := Server(ctx, b, server); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		if _, err := own(server).Server(ctx, b); err == nil || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%q: %v", hello, err)
 		}
 		cancel()
@@ -396,6 +304,7 @@ func TestSecretsThatComeTwiceOrUnreadableAreNotUsed(t *testing.T) {
 		"one":            {[]string{client}, false},
 		"one twice":      {[]string{client, server, client}, false},
 		"no hexadecimal": {[]string{client, "SERVER_TRAFFIC_SECRET_0 00ff xy\n"}, false},
+		"of no length":   {[]string{client, "SERVER_TRAFFIC_SECRET_0 00ff 12\n"}, false},
 		"no secret":      {[]string{client, "SERVER_TRAFFIC_SECRET_0 00ff\n"}, false},
 	} {
 		var s secrets
@@ -404,8 +313,8 @@ func TestSecretsThatComeTwiceOrUnreadableAreNotUsed(t *testing.T) {
 				t.Errorf("%s: %d, %v", name, n, err)
 			}
 		}
-		if s.complete() != c.want {
-			t.Errorf("%s: complete is %v", name, s.complete())
+		if s.complete(2) != c.want {
+			t.Errorf("%s: complete is %v", name, s.complete(2))
 		}
 	}
 }
@@ -429,36 +338,9 @@ func TestAHandshakeEndsWithItsContext(t *testing.T) {
 			ctx, cancel := c.start()
 			defer cancel()
 			_, b := tcpPair(t)
-			if _, err := Server(ctx, b, server); !errors.Is(err, c.want) {
+			if _, err := own(server).Server(ctx, b); !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
 		})
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	s := suiteByID(tls.TLS_AES_128_GCM_SHA256)
-	secret := make([]byte, 32)
-	out := newDirection(s, secret, false)
-	f.Add(out.seal(nil, []byte("data ")[:4], typeData), uint8(3))
-	f.Add(out.seal(nil, []byte{24, 0, 0, 1, 1, 0}[:5], typeHandshake), uint8(0))
-	f.Fuzz(func(t *testing.T, content []byte, typ uint8) {
-		// The content is sealed first, so that what lies behind the cipher is
-		// reached, and offered as it is too.
-		if len(content) > MaxContent {
-			return
-		}
-		sender := newDirection(s, secret, false)
-		r := &Records{in: newDirection(s, secret, false)}
-		sealed := sender.seal(nil, append(append([]byte{}, content...), 0)[:len(content)], typ)
-		room := make([]byte, 0, MaxContent+512)
-		got, used, err := r.Open(room, sealed)
-		if typ == typeData && (err != nil || used != len(sealed) || !bytes.Equal(got, content)) {
-			t.Fatalf("data did not survive: %d of %d, %v", used, len(sealed), err)
-		}
-		raw := &Records{in: newDirection(s, bytes.Repeat([]byte{1}, 32), false)}
-		if got, used, _ := raw.Open(room, content); used > len(content) || len(got) > 0 {
-			t.Fatalf("opened %d bytes of what was never sealed", len(got))
-		}
-	})
 }
