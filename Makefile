@@ -7,12 +7,13 @@ LINT  := go tool -modfile=testdata/lint/go.mod golangci-lint
 AGENTS := go run ./connectproxy/agenttest/agentbuild/cmd
 CROSS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
-.PHONY: help build demo test cross lint check bench bench-go clean
+.PHONY: help build demo test test-crypto-tls cross lint check bench bench-go clean
 
 help:
 	@echo 'make build   build ./connect-proxy'
 	@echo 'make demo    a mesh of two services under a real Consul agent, from nothing'
 	@echo 'make test    every test, real agents and applications included'
+	@echo 'make test-crypto-tls  the tests of the program with the other choice of TLS'
 	@echo 'make cross   build for $(CROSS)'
 	@echo 'make lint    gofmt, go vet and golangci-lint'
 	@echo 'make check   what CI runs: test, cross, lint'
@@ -42,6 +43,11 @@ test:
 		echo 'make test: WITHOUT the race detector, for want of a C compiler'; \
 		go test -timeout 30m ./...; \
 	fi
+
+# The program's tests once more, with records that are crypto/tls's.
+test-crypto-tls:
+	@CONNECT_PROXY_TLS_RECORDS=crypto/tls CONNECT_PROXY_TLS_KEY_EXCHANGE=hybrid \
+		go test -count=1 -timeout 30m -run 'Test' . ./connectproxy
 
 cross:
 	@for target in $(CROSS); do \

@@ -16,6 +16,8 @@ type options struct {
 	register                     bool
 	registerID                   string
 
+	tlsRecords           string
+	tlsKeyExchange       string
 	drainTimeout         string
 	adminAddr, pprofAddr string
 	logLevel             string
@@ -52,7 +54,7 @@ var flagGroups = []flagGroup{
 		"tls-server-name", "datacenter", "namespace", "partition",
 	}},
 	{"Operation", []string{
-		"drain-timeout", "admin-addr", "log-level", "log-json", "pprof-addr",
+		"tls-records", "tls-key-exchange", "drain-timeout", "admin-addr", "log-level", "log-json", "pprof-addr",
 	}},
 }
 
@@ -65,6 +67,12 @@ func (o *options) flagSet() *flag.FlagSet {
 	fs.StringVar(&o.drainTimeout, "drain-timeout", "",
 		"How long, as a `duration` such as 30s, open connections are waited for at exit. "+
 			"Default: 4s for a managed proxy, since the agent kills it after 5 s, else 30s or the file's drain_timeout.")
+	fs.StringVar(&o.tlsRecords, "tls-records", "",
+		"Who protects the `records` of TLS 1.3 connections with other proxies: own, or crypto/tls, which is slower and Go's. "+
+			"Beats the configuration's tls_records. Environment: CONNECT_PROXY_TLS_RECORDS.")
+	fs.StringVar(&o.tlsKeyExchange, "tls-key-exchange", "",
+		"Key `exchange` with other proxies: classic, or hybrid, which prefers X25519MLKEM768. "+
+			"Beats the configuration's tls_key_exchange. Environment: CONNECT_PROXY_TLS_KEY_EXCHANGE.")
 	fs.StringVar(&o.adminAddr, "admin-addr", "",
 		"Serve /health and /ready as JSON on this loopback or unix socket `address`, as 127.0.0.1:19000 or unix:/run/connect-proxy.sock.")
 	fs.StringVar(&o.logLevel, "log-level", "info",

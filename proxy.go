@@ -35,6 +35,7 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 		Client:       plan.client.Client,
 		Admin:        plan.options.adminAddr,
 		DrainTimeout: plan.drain,
+		TLS:          plan.tls,
 		Register:     plan.register,
 		Logger:       plan.logger,
 	})
@@ -63,6 +64,7 @@ type plan struct {
 	from     origin
 	agent    agentSettings
 	drain    time.Duration
+	tls      config.TLS     // what flags say of it
 	static   *config.Config // in flags mode
 	register *connectproxy.RegisterOptions
 	client   agentClient
@@ -90,6 +92,8 @@ func newPlan(ctx context.Context, args []string, env environ, logs io.Writer) (*
 		problems = append(problems, p.options.misplaced(fs, p.from)...)
 	}
 	p.drain, more = p.options.drain()
+	problems = append(problems, more...)
+	p.tls, more = p.options.tls(env)
 	problems = append(problems, more...)
 	p.agent, more = p.options.agent.settings(env)
 	problems = append(problems, more...)

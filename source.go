@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"regexp"
@@ -98,6 +99,21 @@ func (o *options) drain() (time.Duration, []string) {
 		return 0, []string{fmt.Sprintf("-drain-timeout: %s: give a positive duration with its unit, as 30s", o.drainTimeout)}
 	}
 	return d, nil
+}
+
+// tls is what flags and environment say of TLS; what is empty is left to the
+// configuration.
+func (o *options) tls(env environ) (config.TLS, []string) {
+	t := config.TLS{
+		Records:     config.TLSRecords(cmp.Or(o.tlsRecords, env("CONNECT_PROXY_TLS_RECORDS"))),
+		KeyExchange: config.TLSKeyExchange(cmp.Or(o.tlsKeyExchange, env("CONNECT_PROXY_TLS_KEY_EXCHANGE"))),
+	}
+	var problems []string
+	for _, m := range t.Validate() {
+		problems = append(problems, strings.NewReplacer(
+			"tls_records", "-tls-records", "tls_key_exchange", "-tls-key-exchange").Replace(m.String()))
+	}
+	return t, problems
 }
 
 // flagConfig is the configuration that the flags alone describe, or every

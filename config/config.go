@@ -54,6 +54,9 @@ type Config struct {
 	// for any other.
 	DrainTimeout time.Duration
 
+	// TLS says how connections with other proxies are secured.
+	TLS TLS
+
 	// Warnings name, one sentence each, the settings that were read and that a
 	// TCP proxy does not honour.
 	Warnings []string

@@ -43,6 +43,7 @@ func (c Config) WithDefaults() Config {
 		drain = DefaultManagedDrainTimeout
 	}
 	c.DrainTimeout = either(c.DrainTimeout, drain)
+	c.TLS = c.TLS.withDefaults()
 	if c.Public != nil {
 		p := c.Public.withDefaults()
 		c.Public = &p

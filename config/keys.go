@@ -38,11 +38,11 @@ func merged[T any](tables ...keys[T]) keys[T] {
 
 // budgetKeys stand at the top of a file, and in the opaque configuration of a
 // proxy that an agent knows.
-var budgetKeys = keys[Config]{
+var budgetKeys = merged(tlsKeys, keys[Config]{
 	"max_stale_authorization": into(func(c *Config) *time.Duration { return &c.MaxStaleAuthorization }, value.duration),
 	"max_stale_endpoints":     into(func(c *Config) *time.Duration { return &c.MaxStaleEndpoints }, value.duration),
 	"drain_timeout":           into(func(c *Config) *time.Duration { return &c.DrainTimeout }, value.duration),
-}
+})
 
 // fileKeys stand at the top of a file.
 var fileKeys = merged(budgetKeys, keys[Config]{

@@ -23,6 +23,7 @@ func (c Config) Validate() []Mistake {
 	v.notNegative("max_stale_authorization", c.MaxStaleAuthorization)
 	v.notNegative("max_stale_endpoints", c.MaxStaleEndpoints)
 	v.notNegative("drain_timeout", c.DrainTimeout)
+	v.tls(c.TLS)
 	if c.Public == nil && len(c.Upstreams) == 0 {
 		v.missing("", "nothing to run: add a public_listener or an upstream")
 	}

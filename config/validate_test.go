@@ -202,6 +202,7 @@ func TestDefaultsFillInWhatWasLeftOut(t *testing.T) {
 		}},
 		MaxStaleAuthorization: 10 * time.Minute,
 		DrainTimeout:          30 * time.Second,
+		TLS:                   TLS{Records: OwnRecords, KeyExchange: ClassicKeyExchange},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -35,6 +35,7 @@ func openDuty(ctx context.Context, k identityKey, c *api.Client, peers livePeers
 		Service:   k.service,
 		Namespace: k.namespace,
 		Partition: k.partition,
+		TLS:       k.tls,
 		Logger:    l,
 	})
 	d.identityTask = begin(ctx, d.identity.Run)

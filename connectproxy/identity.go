@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"connect-proxy/config"
 	"connect-proxy/connectproxy/watch"
 	"connect-proxy/listener"
 )
@@ -31,7 +32,9 @@ type identityOptions struct {
 	// Service is the name of the service that is represented. Namespace and
 	// Partition are empty for "default".
 	Service, Namespace, Partition string
-	Logger                        hclog.Logger
+	// TLS says how connections are secured.
+	TLS    config.TLS
+	Logger hclog.Logger
 	// Now is the clock that certificates are judged by; nil means time.Now.
 	Now func() time.Time
 }
@@ -148,7 +151,7 @@ func (i *identity) adopt() {
 			return
 		}
 	}
-	g := newGeneration(number, l, r, i.o.Now, i.verify)
+	g := newGeneration(number, l, r, i.o, i.verify)
 	i.current.Store(g)
 	i.o.Logger.Info("certificates in force", "peer", l.id.String(), "serial", l.serial,
 		"not_after", stamp(l.cert.Leaf.NotAfter), "roots", len(r.answer.Roots),

@@ -30,6 +30,8 @@ type Options struct {
 	Admin string
 	// DrainTimeout overrides the configuration's where it is positive.
 	DrainTimeout time.Duration
+	// TLS overrides the configuration's where it says something.
+	TLS config.TLS
 	// Register has the proxy register itself with the agent; nil means that it
 	// does not.
 	Register *RegisterOptions
@@ -70,6 +72,9 @@ func New(o Options) (*Proxy, error) {
 		return nil, errors.New("a proxy needs a source of configuration")
 	case o.Client == nil:
 		return nil, errors.New("a proxy needs a client of the local agent")
+	}
+	if mistakes := o.TLS.Validate(); len(mistakes) > 0 {
+		return nil, &config.Invalid{Mistakes: mistakes}
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -217,7 +222,10 @@ func (p *Proxy) take(base context.Context, got pull) error {
 
 // adopt makes c the configuration. A new identity replaces the one in use only
 // when it has its leaf, so that nothing is refused between the two.
-func (p *Proxy) adopt(base context.Context, c *config.Config) {
+func (p *Proxy) adopt(base context.Context, given *config.Config) {
+	c := new(config.Config)
+	*c = *given
+	c.TLS = c.TLS.Override(p.o.TLS)
 	plan := translate(c)
 	p.mu.Lock()
 	p.config, p.since, p.plan, p.configProblem = c, time.Now(), plan, ""

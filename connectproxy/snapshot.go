@@ -19,6 +19,7 @@ func (p *Proxy) Status() Status {
 		s.Config = ConfigStatus{
 			Mode: c.Mode, ProxyID: c.ProxyID, Service: c.Service, ServiceID: c.ServiceID,
 			Namespace: c.Namespace, Partition: c.Partition,
+			TLSRecords: c.TLS.Records, TLSKeyExchange: c.TLS.KeyExchange,
 			AgeSeconds: seconds(now.Sub(p.since)), Warnings: c.Warnings,
 		}
 	}

@@ -36,6 +36,9 @@ type ConfigStatus struct {
 	ServiceID string      `json:"service_id,omitempty"`
 	Namespace string      `json:"namespace,omitempty"`
 	Partition string      `json:"partition,omitempty"`
+	// TLSRecords and TLSKeyExchange are config.TLS's.
+	TLSRecords     config.TLSRecords     `json:"tls_records,omitempty"`
+	TLSKeyExchange config.TLSKeyExchange `json:"tls_key_exchange,omitempty"`
 	// AgeSeconds is the time since it took effect.
 	AgeSeconds float64 `json:"age_seconds"`
 	// Problem is why nothing newer is in force; empty if nothing is wrong.

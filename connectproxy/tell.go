@@ -26,6 +26,7 @@ type said struct {
 type inForce struct {
 	mode, proxyID, peer string
 	public, local       string
+	tls                 config.TLS
 	roots               []string
 	upstreams           []upstreamInForce
 }
@@ -83,6 +84,7 @@ func (p *Proxy) tellInForce() {
 		args = append(args, "address", now.public, "local_service", now.local)
 	}
 	args = append(args, "upstreams", len(now.upstreams), "roots", now.roots,
+		"tls_records", string(now.tls.Records), "tls_key_exchange", string(now.tls.KeyExchange),
 		"leaf_not_after", id.LeafNotAfter.UTC().Format(time.RFC3339))
 	p.logger.Info("in force", args...)
 	for _, u := range now.upstreams {
@@ -99,7 +101,7 @@ func (p *Proxy) tellInForce() {
 
 // describe puts a configuration into the words of the log.
 func describe(c *config.Config) inForce {
-	f := inForce{mode: string(c.Mode), proxyID: c.ProxyID}
+	f := inForce{mode: string(c.Mode), proxyID: c.ProxyID, tls: c.TLS}
 	if c.Public != nil {
 		f.public, f.local = display(c.Public.Bind), display(c.Public.Local)
 	}

@@ -47,8 +47,12 @@ type spec struct {
 	maxStaleEndpoints time.Duration
 }
 
-// identityKey is what a leaf certificate depends on.
-type identityKey struct{ service, namespace, partition string }
+// identityKey is what an identity depends on: whose leaf certificate it has, and
+// how it is used.
+type identityKey struct {
+	service, namespace, partition string
+	tls                           config.TLS
+}
 
 // authorizerKey is what an authorizer depends on.
 type authorizerKey struct {
@@ -67,7 +71,7 @@ type plan struct {
 
 // translate says what a configuration asks of the engine.
 func translate(c *config.Config) plan {
-	id := identityKey{service: c.Service, namespace: c.Namespace, partition: c.Partition}
+	id := identityKey{service: c.Service, namespace: c.Namespace, partition: c.Partition, tls: c.TLS}
 	p := plan{identity: id, authorizer: authorizerKey{identityKey: id, maxStale: c.MaxStaleAuthorization}}
 	if c.Public != nil {
 		p.specs = append(p.specs, spec{

@@ -37,7 +37,7 @@ func TestEverySettingOfAListenerReachesIt(t *testing.T) {
 		}},
 	}
 	p := translate(&c)
-	if want := (identityKey{"web", "team", "blue"}); p.identity != want {
+	if want := (identityKey{service: "web", namespace: "team", partition: "blue"}); p.identity != want {
 		t.Errorf("identity %v", p.identity)
 	}
 	if p.authorizer.maxStale != 11*time.Minute || p.authorizer.identityKey != p.identity {

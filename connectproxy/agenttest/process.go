@@ -156,11 +156,13 @@ func (p *Process) wrote(text string) func() error {
 }
 
 // environ is the test's environment without what would configure an agent, a
-// client or a proxy behind the test's back.
+// client or a proxy behind the test's back. The choice of TLS stays: every test
+// holds with each (make test-crypto-tls).
 func environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if strings.HasPrefix(kv, "CONSUL_") || strings.HasPrefix(kv, "CONNECT_") {
+		tls := strings.HasPrefix(kv, "CONNECT_PROXY_TLS_")
+		if !tls && (strings.HasPrefix(kv, "CONSUL_") || strings.HasPrefix(kv, "CONNECT_")) {
 			continue
 		}
 		env = append(env, kv)

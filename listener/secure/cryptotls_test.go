@@ -41,7 +41,7 @@ func TestCryptoTLSReportsSecretsAndTicketsAsIsExpectedOfIt(t *testing.T) {
 		if got := ours.ConnectionState().DidResume; got != resumed {
 			t.Errorf("connection %d: resumed is %v", i, got)
 		}
-		if !ours.Detachable() || ours.tickets != 1 || ours.records.out.Sequence() != 1 {
+		if !ours.Detachable() || ours.tickets != 1 || ours.records.Load().out.Sequence() != 1 {
 			t.Errorf("connection %d: detachable %v, %d tickets", i, ours.Detachable(), ours.tickets)
 		}
 		exchangeOverCryptoTLS(t, theirs, detach(t, ours))

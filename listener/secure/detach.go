@@ -27,9 +27,9 @@ func (c *Conn) Transport() net.Conn { return c.transport.Conn }
 
 // Detachable reports whether Detach will succeed. It does not with TLS 1.2,
 // without Config.OwnRecords, in FIPS 140-3 mode, whose AES-GCM takes no nonces
-// from us, where crypto/tls has not done what is expected of it, and a second
-// time.
-func (c *Conn) Detachable() bool { return c.records != nil }
+// from us, where crypto/tls has not done what is expected of it, and once the
+// connection was read from, written to or detached.
+func (c *Conn) Detachable() bool { return c.records.Load() != nil }
 
 // takeOver returns the records of a connection whose handshake is done, or nil
 // if they must stay with crypto/tls.
@@ -101,11 +101,10 @@ func ticketRecords(n int) int {
 // Read or Write; afterwards c is as good as closed. It reports false, and c
 // stays as it was, unless c is Detachable.
 func (c *Conn) Detach() (Detached, bool) {
-	if c.records == nil {
-		return Detached{}, false
+	d := Detached{Records: c.records.Swap(nil)}
+	if d.Records == nil {
+		return d, false
 	}
-	d := Detached{Records: c.records}
-	c.records = nil
 	d.Raw, d.Unread, d.Unsent = c.transport.detach()
 	return d, true
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,8 +30,9 @@ type Conn struct {
 	secrets   secrets
 	// tickets is how many records with session tickets a server has written.
 	tickets int
-	// records carry on where crypto/tls ends; nil if they cannot.
-	records *Records
+	// records carry on where crypto/tls ends; nil if they cannot, also because
+	// crypto/tls has gone on: a sequence number must not be used twice.
+	records atomic.Pointer[Records]
 }
 
 // Server answers the handshake of the client behind raw. ctx's deadline and
@@ -111,9 +113,10 @@ func (c *Conn) handshake(ctx context.Context) error {
 	if bounded {
 		_ = t.SetDeadline(time.Time{})
 	}
-	c.records = c.takeOver()
+	r := c.takeOver()
+	c.records.Store(r)
 	t.establish()
-	if c.records == nil {
+	if r == nil {
 		return t.flush()
 	}
 	return nil
@@ -138,11 +141,24 @@ func (c *Conn) Flush() error { return c.transport.flush() }
 // crypto/tls lets that pass for an end at a record's boundary, while to a relay
 // it is a stream cut short, ErrTruncated.
 func (c *Conn) Read(p []byte) (int, error) {
+	c.records.Store(nil)
 	n, err := c.Conn.Read(p)
 	if err == io.EOF && c.transport.ended {
 		err = ErrTruncated
 	}
 	return n, err
+}
+
+// Write is crypto/tls's.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.records.Store(nil)
+	return c.Conn.Write(p)
+}
+
+// CloseWrite is crypto/tls's.
+func (c *Conn) CloseWrite() error {
+	c.records.Store(nil)
+	return c.Conn.CloseWrite()
 }
 
 // Abort ends the connection at once, with a TCP reset where the transport has

@@ -276,6 +276,28 @@ func TestADetachedConnectionIsAsGoodAsClosed(t *testing.T) {
 	}
 }
 
+// Two ends of one key would use a sequence number twice.
+func TestAConnectionThatWasUsedCannotBeDetached(t *testing.T) {
+	for name, use := range map[string]func(c *Conn) error{
+		"written to":   func(c *Conn) error { _, err := c.Write([]byte("x")); return err },
+		"half-closed":  func(c *Conn) error { return c.CloseWrite() },
+		"read from":    func(c *Conn) error { _, err := c.Read(make([]byte, 1)); return err },
+		"taken before": func(c *Conn) error { c.Detach(); return nil },
+	} {
+		server, client := configs(t)
+		ours, theirs := shake(t, server, client, true)
+		if _, err := theirs.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := use(ours); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := ours.Detach(); ok || ours.Detachable() {
+			t.Errorf("%s: detached", name)
+		}
+	}
+}
+
 func TestWhatIsNoTLSIsToldSoAtOnce(t *testing.T) {
 	server, _ := configs(t)
 	for _, hello := range []string{"GET / HTTP/1.1\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x01\x00\x01\x01"} {

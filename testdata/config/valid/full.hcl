@@ -5,6 +5,8 @@ partition               = "north"
 max_stale_authorization = "5m"
 max_stale_endpoints     = "2h"
 drain_timeout           = "12s"
+tls_records             = "crypto/tls"
+tls_key_exchange        = "hybrid"
 
 public_listener {
   bind_address             = "0.0.0.0"
