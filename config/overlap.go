@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// overlap reports that two addresses cannot both be bound: the same socket
-// path, or the same port where one host includes the other.
-func overlap(a, b Address) bool {
+// Overlaps reports that the two addresses cannot both be bound: the same socket
+// path, or the same port where one host includes the other, as localhost does
+// 127.0.0.1.
+func (a Address) Overlaps(b Address) bool {
 	if a.Path != "" || b.Path != "" {
 		return a.Path != "" && b.Path != "" && filepath.Clean(a.Path) == filepath.Clean(b.Path)
 	}

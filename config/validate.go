@@ -171,7 +171,7 @@ func (v *checks) addresses(c Config) {
 	var all []taken
 	if c.Public != nil {
 		local, bind := c.Public.Local, c.Public.Bind
-		if overlap(local, bind) && (loopback(local.Host) || !wildcard(bind.Host)) {
+		if local.Overlaps(bind) && (loopback(local.Host) || !wildcard(bind.Host)) {
 			v.wrong(localField, local.String(), "the address of the public listener itself: say where the application listens")
 		}
 		if local.Path != "" || loopback(local.Host) {
@@ -196,7 +196,7 @@ type taken struct {
 
 func takenBy(all []taken, a Address) string {
 	for _, t := range all {
-		if overlap(a, t.Address) {
+		if a.Overlaps(t.Address) {
 			return t.by
 		}
 	}

@@ -139,8 +139,8 @@ func TestAddressesOverlapWhereOneIncludesTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if overlap(a, b) != c.want || overlap(b, a) != c.want {
-			t.Errorf("%s and %s: %t and the other way round %t, want %t", c.a, c.b, overlap(a, b), overlap(b, a), c.want)
+		if a.Overlaps(b) != c.want || b.Overlaps(a) != c.want {
+			t.Errorf("%s and %s: %t and the other way round %t, want %t", c.a, c.b, a.Overlaps(b), b.Overlaps(a), c.want)
 		}
 	}
 }

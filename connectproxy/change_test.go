@@ -176,3 +176,28 @@ func TestListenersToOnePlaceAskTheAgentOnce(t *testing.T) {
 		t.Errorf("%d requests for one destination", n)
 	}
 }
+
+func TestAnUpstreamMovesFromLocalhostToItsAddressWithoutAGap(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	app := listenertest.NewEcho(t)
+	port := agenttest.FreePorts(t, 2)
+	instance(agent, "db", port)
+	startEngine(t, agent, serving("db", port, app.Addr())).ready()
+	before, after := to("db", port+1), to("db", port+1)
+	before.Bind.Host = "localhost"
+	e := startEngine(t, agent, calling("web", before)).ready()
+	open := dial(t, port+1)
+	open.echo("before")
+	for _, u := range []config.Upstream{after, before, after} {
+		e.apply(calling("web", u))
+		dial(t, port+1).echo("after") // apply has returned, so the port must be open
+		if s := e.Status(); !s.Ready {
+			t.Errorf("bound to %s: %q", u.Bind, s.Reasons)
+		}
+	}
+	open.echo("still here")
+	if log := e.log.String(); strings.Contains(log, "address already in use") {
+		t.Error("the new listener was bound before the old one had gone")
+	}
+}

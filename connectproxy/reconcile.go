@@ -50,22 +50,9 @@ func diff(running, wanted []spec) changes {
 
 func wantedByAny(a config.Address, starting []spec) bool {
 	for _, s := range starting {
-		if overlap(a, s.bind) {
+		if a.Overlaps(s.bind) {
 			return true
 		}
 	}
 	return false
-}
-
-// overlap says whether two addresses cannot be bound at once. A wildcard takes
-// the port on every host.
-func overlap(a, b config.Address) bool {
-	if a.Path != "" || b.Path != "" {
-		return a.Path == b.Path
-	}
-	return a.Port == b.Port && (a.Host == b.Host || wildcard(a.Host) || wildcard(b.Host))
-}
-
-func wildcard(host string) bool {
-	return host == "" || host == "0.0.0.0" || host == "::"
 }
