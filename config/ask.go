@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/connectproxy/watch"
 )
 
 // errUnknown marks an answer that says that the agent knows no such proxy.
@@ -56,7 +58,7 @@ func (a *Agent) rubbish(what string, err error) error {
 	if err == nil {
 		err = errEmpty
 	}
-	return fmt.Errorf("the answer of %s about %s is not understood: %w: check that -http-addr names a Consul agent", a.o.Address, what, err)
+	return watch.Explained(fmt.Sprintf("the answer of %s about %s is not understood: %v: check that -http-addr names a Consul agent", a.o.Address, what, err), err)
 }
 
 // sidecars gives the IDs of the proxies registered for SidecarFor: at least
@@ -109,24 +111,39 @@ func (a *Agent) explain(err error, what string) error {
 	)
 	switch {
 	case errors.As(err, &asked):
-		// Without the URL, which says less than what is said here.
-		err = asked.Err
+		err = withoutURL{asked}
 	case errors.As(err, &syntax), errors.As(err, &typ), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return a.rubbish(what, err)
 	}
-	return fmt.Errorf("asking %s about %s: %w: check that the agent runs and that -http-addr names it", a.o.Address, what, err)
+	return fmt.Errorf("asking %s about %s: %w", a.o.Address, what, err)
 }
+
+// withoutURL is a failed request without its URL, which says less than what is
+// said here.
+type withoutURL struct{ asked *url.Error }
+
+func (e withoutURL) Error() string { return e.asked.Err.Error() }
+func (e withoutURL) Unwrap() error { return e.asked }
 
 func (a *Agent) explainStatus(s api.StatusError, what string) error {
 	switch s.Code {
 	case http.StatusNotFound:
-		return fmt.Errorf("%s is %w at %s: check the ID, or list what is registered with: consul services list, or GET /v1/agent/services", what, errUnknown, a.o.Address)
+		if !strings.Contains(strings.ToLower(s.Body), "unknown") { // said by no agent that looked for the ID
+			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check the ID, and that -http-addr names a Consul agent", a.o.Address, what, said(s.Body)),
+				errors.Join(errUnknown, s))
+		}
+		return watch.Explained(fmt.Sprintf("%s is %v at %s: check the ID, or list what is registered with: consul services list, or GET /v1/agent/services", what, errUnknown, a.o.Address),
+			errors.Join(errUnknown, s))
 	case http.StatusForbidden:
-		return fmt.Errorf("%s refuses to say anything about %s: %s", a.o.Address, what, a.missingPermission(s.Body))
+		return watch.Explained(fmt.Sprintf("%s refuses to say anything about %s: %s", a.o.Address, what, a.missingPermission(s.Body)), s)
 	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s has no time for the question about %s (429): raise its limits if this lasts", a.o.Address, what)
+		return watch.Explained(fmt.Sprintf("%s has no time for the question about %s (429): raise its limits if this lasts", a.o.Address, what), s)
 	}
-	return fmt.Errorf("%s answered the question about %s with status %d: %s", a.o.Address, what, s.Code, said(s.Body))
+	text := fmt.Sprintf("%s answered the question about %s with status %d: %s", a.o.Address, what, s.Code, said(s.Body))
+	if hint := watch.Hint(s); hint != "" {
+		text += ": " + hint
+	}
+	return watch.Explained(text, s)
 }
 
 // lacking is how agents since Consul 1.12 name a permission.

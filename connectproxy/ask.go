@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"connect-proxy/connectproxy/watch"
 	"connect-proxy/listener"
 )
 
@@ -86,7 +87,7 @@ func (a *authorizer) decide(ctx context.Context, d *decision) {
 			v.err = &listener.Denied{Reason: got.Reason}
 		}
 	} else {
-		err = needs(err, "service:write", a.o.Service)
+		err = watch.Explain(needs(err, "service:write", a.o.Service))
 	}
 	old := a.note(d, v, err)
 	a.report(ctx, d, old, v, err)
@@ -130,10 +131,10 @@ func (a *authorizer) report(ctx context.Context, d *decision, old, v *verdict, e
 	a.mu.Unlock()
 	switch {
 	case loud:
-		a.o.Logger.Warn("agent does not authorize", "peer", d.uri, "error", err)
+		a.o.Logger.Warn("agent cannot be asked who may call", "peer", d.uri, "error", err)
 	case err != nil:
 	case was != nil:
-		a.o.Logger.Info("agent authorizes again", "peer", d.uri)
+		a.o.Logger.Info("agent can be asked again who may call", "peer", d.uri)
 	}
 	if err == nil && old != nil && (old.err == nil) != (v.err == nil) {
 		a.o.Logger.Info("authorization changed", "peer", d.uri, "allowed", v.err == nil, "reason", v.reason)

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"connect-proxy/config"
+	"connect-proxy/connectproxy/watch"
 )
 
 const (
@@ -139,7 +140,8 @@ func (r *registrar) round(ctx context.Context) time.Duration {
 	if err := r.tell(ctx, want, reflect.DeepEqual(r.held, want), now); err != nil {
 		wait := r.retry.next()
 		if !r.failing && ctx.Err() == nil {
-			r.logger.Warn("cannot register with the agent", "service", r.options.ID, "error", err, "retry_in", wait.String())
+			r.logger.Warn("cannot register with the agent", "service", r.options.ID,
+				"error", watch.Explain(needs(err, "service:write", r.options.Name)), "retry_in", wait.String())
 		}
 		r.failing = true
 		return wait
@@ -197,7 +199,8 @@ func (r *registrar) deregister(ctx context.Context) {
 	defer cancel()
 	q := (&api.QueryOptions{}).WithContext(ctx)
 	if err := r.client.Agent().ServiceDeregisterOpts(r.options.ID, q); err != nil {
-		r.logger.Warn("proxy stays registered", "service", r.options.ID, "error", err)
+		r.logger.Warn("proxy stays registered", "service", r.options.ID,
+			"error", watch.Explain(needs(err, "service:write", r.options.Name)))
 		return
 	}
 	r.logger.Info("deregistered from the agent", "service", r.options.ID)

@@ -102,9 +102,9 @@ func (c *compiler) explain(err error) {
 		c.tell(hclog.Warn, "discovery chain not readable, resolving the name alone",
 			"the token needs service:read on the service: "+status.Body)
 	case http.StatusNotFound:
-		c.tell(hclog.Info, "no discovery chains, resolving the name alone", "the agent is older than Consul 1.6")
+		c.tell(hclog.Info, "no discovery chains, resolving the name alone", "the agent answered 404, as those before Consul 1.6 do")
 	default:
-		c.tell(hclog.Warn, "no discovery chain, resolving the name alone", err.Error())
+		c.tell(hclog.Warn, "no discovery chain, resolving the name alone", watch.Explain(err).Error())
 	}
 }
 

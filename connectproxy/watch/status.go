@@ -67,11 +67,12 @@ func (w *Watch[T]) succeeded() {
 
 // failed takes note of an error of the request that began at start.
 func (w *Watch[T]) failed(err error, start time.Time, retryIn time.Duration) {
+	err = Explain(err)
 	log := w.o.Logger.Debug
 	if w.noteFailure(err, start, time.Now()) {
 		log = w.o.Logger.Warn
 	}
-	log("agent does not answer", "watch", w.o.Name, "error", err,
+	log(happened(err), "watch", w.o.Name, "error", err,
 		"retry_in", retryIn.Round(time.Millisecond).String())
 }
 
