@@ -60,6 +60,14 @@ type registration struct {
 	// cfg.Upstreams, which are not always all that the agent has.
 	service, opaque string
 	upstreams       []string
+	// origins are the places that the settings being read may come from, and
+	// central is the one of them that agents write in CamelCase.
+	origins, central string
+	// names are those of settings that are not what Validate calls them, each
+	// followed by what the registration does.
+	names []string
+	// strange counts the keys that nobody knows.
+	strange int
 }
 
 // decode turns an answer into a configuration without defaults. The answer has
@@ -90,8 +98,10 @@ func (r *registration) managed(m managedAnswer) {
 	r.opaque, r.service = "connect.proxy.config.", "connect.proxy."
 	r.cfg.ProxyID = either(m.ProxyServiceID, r.cfg.ProxyID)
 	r.cfg.Service, r.cfg.ServiceID = m.TargetServiceName, m.TargetServiceID
+	r.origins = "connect.proxy.config of service " + quoted(m.TargetServiceName) + ", or connect.proxy_defaults.config of its agent"
 	r.public(m.Config)
 	if len(m.Upstreams) > 0 {
+		r.origins = "connect.proxy.upstreams of service " + quoted(m.TargetServiceName)
 		r.allUpstreams(r.service, m.Upstreams, "")
 		return
 	}
@@ -104,6 +114,7 @@ func (r *registration) managed(m managedAnswer) {
 				r.wrong(r.opaque+"upstreams", value{raw: item}.String(), err.Error())
 				continue
 			}
+			r.unknown(r.opaque+upstreamField(len(objects))+".", o, opaqueUpstreamNames, nil)
 			objects = append(objects, o)
 		}
 	}
@@ -122,8 +133,10 @@ func (r *registration) registered(s serviceAnswer, id string) {
 	r.cfg.ProxyID = either(s.ID, r.cfg.ProxyID)
 	r.cfg.Service, r.cfg.ServiceID = p.DestinationServiceName, p.DestinationServiceID
 	r.cfg.Namespace, r.cfg.Partition = s.Namespace, s.Partition
+	own, name := "the registration of "+quoted(r.cfg.ProxyID), quoted(p.DestinationServiceName)
+	r.origins = fmt.Sprintf("%s, service-defaults %s or proxy-defaults", own, name)
 	r.public(p.Config)
-	r.cfg.Public.advertised(s)
+	r.advertised(s)
 	r.local(s)
 	for _, e := range p.EnvoyExtensions {
 		if e.Required {
@@ -138,6 +151,8 @@ func (r *registration) registered(s serviceAnswer, id string) {
 	if p.Mode == "transparent" {
 		r.warn("mode transparent is ignored: the application reaches its upstreams by their local addresses only")
 	}
+	r.central = "upstream_config of service-defaults " + name
+	r.origins = own + " or " + r.central
 	r.allUpstreams(r.service, p.Upstreams, p.MeshGateway.Mode)
 }
 
@@ -145,16 +160,20 @@ func (r *registration) registered(s serviceAnswer, id string) {
 // opaque settings did not say where to listen. A host name is how others reach
 // this machine, through an address that may be none of its own: with a name,
 // the proxy listens on every address.
-func (p *Public) advertised(s serviceAnswer) {
-	switch {
+func (r *registration) advertised(s serviceAnswer) {
+	switch p := r.cfg.Public; {
 	case p.Bind.Path != "":
 	case p.Bind.Host == "" && p.Bind.Port == 0 && s.SocketPath != "":
 		p.Bind.Path = s.SocketPath
 	default:
 		if p.Bind.Host == "" && (literal(s.Address).IsValid() || loopback(s.Address)) {
 			p.Bind.Host = s.Address
+			r.names = append(r.names, "public_listener.bind_address", "address")
 		}
-		p.Bind.Port = either(p.Bind.Port, s.Port)
+		if p.Bind.Port == 0 && s.Port != 0 {
+			p.Bind.Port = s.Port
+			r.names = append(r.names, "public_listener.bind_port", "port")
+		}
 	}
 }
 
@@ -167,6 +186,9 @@ func (r *registration) local(s serviceAnswer) {
 	case p.LocalServicePort != 0:
 		host, _ := value{raw: p.LocalServiceAddress}.host()
 		r.cfg.Public.Local = Address{Host: host, Port: p.LocalServicePort}
+		if p.LocalServicePort < 0 || p.LocalServicePort > 65535 {
+			r.names = append(r.names, localField, r.service+"local_service_port")
+		}
 	case r.cfg.Public.Local == Address{}:
 		r.warn("service %s has no port: connections from other services are refused, its upstreams work", quoted(s.Proxy.DestinationServiceName))
 	}
@@ -177,6 +199,7 @@ func (r *registration) public(config object) {
 	r.cfg.Public = &Public{}
 	apply(r, r.cfg.Public, publicKeys, r.opaque, config)
 	apply(r, &r.cfg, budgetKeys, r.opaque, config)
+	r.unknown(r.opaque, config, proxyNames, opaqueUpstreamNames)
 	r.warnOfHTTP("", config)
 }
 

@@ -168,17 +168,21 @@ func TestMistakesInARegistrationAreNamedAsItHasThem(t *testing.T) {
 			`proxy.upstreams[0].destination_peer: "west": destinations in a cluster peering`,
 		}},
 		{"values that are not understood", "service-web-1-sidecar-proxy.json", false, strings.NewReplacer(
-			`"21001"`, `"https"`, `: 4000,`, `: {"secret-token": 1},`, `"1500"`, `"1.5s"`, `"20s"`, `"often"`, `"0660"`, `"rw-rw----"`, `"2500"`, `-2500`,
-			`"max_connections": 7`, `"max_connections": -7`),
+			`"21001"`, `"https"`, `: 4000,`, `: 4000, "tls_min_version": {"secret-token": 1},`, `"0660"`, `"rw-rw----"`),
 			[]string{
 				`proxy.config.bind_port: "https": not a whole number`,
-				`proxy.config.handshake_timeout_ms: a block: not a number of milliseconds`,
-				`proxy.config.local_connect_timeout_ms: "1.5s": not a number of milliseconds`,
-				`proxy.upstreams[0].config.connect_timeout_ms: -2500: negative`,
-				`proxy.upstreams[0].config.passive_health_check.interval: "often": not a duration`,
+				`proxy.config.tls_min_version: a block: not a TLS version`,
 				`proxy.upstreams[2].local_bind_socket_mode: "rw-rw----": not the permissions`,
-				`proxy.upstreams[0].limits.max_connections: -7: negative`,
 			}},
+		{"ports out of range", "service-shop-sidecar-proxy.json", false, strings.NewReplacer(
+			`"Port": 21002`, `"Port": 210020`, `8082,`, `-1,`, `9393`, `70000`), []string{
+			`port: 210020: not a port`,
+			`proxy.local_service_port: -1: not a port`,
+			`proxy.upstreams[0].local_bind_port: 70000: not a port`,
+		}},
+		{"an opaque port out of range", "service-web-1-sidecar-proxy.json", false, strings.NewReplacer(`"21001"`, `-5`), []string{
+			`proxy.config.bind_port: -5: not a port`,
+		}},
 		{"ports that collide", "connect-proxy-web-1.json", true, strings.NewReplacer("24412", "24411", `"prepared_query"`, `"query"`), []string{
 			`connect.proxy.upstreams[0].local_bind_port: 127.0.0.1:24411: 127.0.0.1:24411 is already taken by connect.proxy.config.bind_port`,
 			`connect.proxy.upstreams[1].destination_type: "query": use`,
@@ -224,6 +228,7 @@ func TestSettingsThatATCPProxyCannotHonourAreWarnedOf(t *testing.T) {
 		t.Fatal(mistakes)
 	}
 	want := []string{
+		"proxy.config.unheard_of is ignored, since nobody knows this key",
 		`Envoy extension "builtin/lua" is ignored`,
 		"expose is ignored: a TCP proxy opens no HTTP paths, so checks must reach the application itself",
 		"mode transparent is ignored: the application reaches its upstreams by their local addresses only",

@@ -24,6 +24,7 @@ func (r *registration) upstream(field string, o object, meshGateway string) {
 			r.wrong(field+".config", config.String(), err.Error())
 		}
 		apply(r, &u, dialKeys, field+".config.", opaque)
+		r.unknown(field+".config.", opaque, upstreamNames, proxyNames)
 		r.warnOfHTTP("upstream "+name.String()+": ", opaque)
 	}
 	if dc, ok := o["destination_datacenter"]; ok { // Consul 1.2
@@ -63,7 +64,7 @@ func (r *registration) validate(cfg Config) {
 	for _, m := range r.mistakes {
 		broken[m.Field] = true
 	}
-	names := []string{localField, r.service + "local_service_address", "public_listener.", r.opaque}
+	names := append(r.names, localField, r.service+"local_service_address", "public_listener.", r.opaque)
 	for i, name := range r.upstreams {
 		names = append(names, upstreamField(i), name)
 	}

@@ -6,28 +6,6 @@ import (
 	"time"
 )
 
-// setting is one key of a block and what becomes of it. Either set or block is
-// given.
-type setting[T any] struct {
-	set func(*T, value) error
-	// block has the keys of a nested block, which lead into the same T.
-	block keys[T]
-}
-
-// keys are a block's settings by their names in snake_case.
-type keys[T any] map[string]setting[T]
-
-// into is a setting that is read by read and stored at at.
-func into[T, V any](at func(*T) *V, read func(value) (V, error)) setting[T] {
-	return setting[T]{set: func(t *T, v value) error {
-		got, err := read(v)
-		if err == nil {
-			*at(t) = got
-		}
-		return err
-	}}
-}
-
 func merged[T any](tables ...keys[T]) keys[T] {
 	all := keys[T]{}
 	for _, t := range tables {
@@ -39,9 +17,9 @@ func merged[T any](tables ...keys[T]) keys[T] {
 // budgetKeys stand at the top of a file, and in the opaque configuration of a
 // proxy that an agent knows.
 var budgetKeys = merged(tlsKeys, keys[Config]{
-	"max_stale_authorization": into(func(c *Config) *time.Duration { return &c.MaxStaleAuthorization }, value.duration),
-	"max_stale_endpoints":     into(func(c *Config) *time.Duration { return &c.MaxStaleEndpoints }, value.duration),
-	"drain_timeout":           into(func(c *Config) *time.Duration { return &c.DrainTimeout }, value.duration),
+	"max_stale_authorization": timed(func(c *Config) *time.Duration { return &c.MaxStaleAuthorization }, shortest, longest),
+	"max_stale_endpoints":     timed(func(c *Config) *time.Duration { return &c.MaxStaleEndpoints }, shortest, longest),
+	"drain_timeout":           timed(func(c *Config) *time.Duration { return &c.DrainTimeout }, shortest, longest),
 })
 
 // fileKeys stand at the top of a file.
@@ -60,10 +38,10 @@ var publicKeys = merged(limitKeys(func(p *Public) *Limits { return &p.Limits }),
 	"bind_socket_path":         into(func(p *Public) *string { return &p.Bind.Path }, value.text),
 	"bind_socket_mode":         into(func(p *Public) *os.FileMode { return &p.Bind.Mode }, value.fileMode),
 	"local_service_address":    into(func(p *Public) *Address { return &p.Local }, value.address),
-	"local_connect_timeout_ms": into(func(p *Public) *time.Duration { return &p.LocalConnectTimeout }, value.milliseconds),
-	"local_idle_timeout_ms":    into(func(p *Public) *time.Duration { return &p.IdleTimeout }, value.milliseconds),
-	"handshake_timeout_ms":     into(func(p *Public) *time.Duration { return &p.HandshakeTimeout }, value.milliseconds),
-	"max_inbound_connections":  into(func(p *Public) *int { return &p.MaxConnections }, value.count),
+	"local_connect_timeout_ms": millis(func(p *Public) *time.Duration { return &p.LocalConnectTimeout }, localDials, longDial),
+	"local_idle_timeout_ms":    millis(func(p *Public) *time.Duration { return &p.IdleTimeout }, shortest, longest),
+	"handshake_timeout_ms":     millis(func(p *Public) *time.Duration { return &p.HandshakeTimeout }, shortest, longDial),
+	"max_inbound_connections":  counted(func(p *Public) *int { return &p.MaxConnections }),
 	"tls_min_version":          into(func(p *Public) *uint16 { return &p.MinTLS }, value.tlsVersion),
 	"alpn":                     into(func(p *Public) *[]string { return &p.ALPN }, value.texts),
 })
@@ -84,15 +62,15 @@ var (
 		"mesh_gateway":           meshGateway,
 	}
 	dialKeys = merged(limitKeys(func(u *Upstream) *Limits { return &u.Limits }), keys[Upstream]{
-		"connect_timeout_ms": into(func(u *Upstream) *time.Duration { return &u.ConnectTimeout }, value.milliseconds),
+		"connect_timeout_ms": millis(func(u *Upstream) *time.Duration { return &u.ConnectTimeout }, shortest, longDial),
 		"balance":            into(func(u *Upstream) *Balance { return &u.Balance }, named[Balance]),
 		"mesh_gateway":       meshGateway,
 		"limits": {block: keys[Upstream]{
-			"max_connections": into(func(u *Upstream) *int { return &u.MaxConnections }, value.count),
+			"max_connections": limited(func(u *Upstream) *int { return &u.MaxConnections }),
 		}},
 		"passive_health_check": {block: keys[Upstream]{
-			"interval":     into(func(u *Upstream) *time.Duration { return &u.PassiveHealth.Interval }, value.duration),
-			"max_failures": into(func(u *Upstream) *int { return &u.PassiveHealth.MaxFailures }, value.count),
+			"interval":     timed(func(u *Upstream) *time.Duration { return &u.PassiveHealth.Interval }, shortest, longAside),
+			"max_failures": counted(func(u *Upstream) *int { return &u.PassiveHealth.MaxFailures }),
 		}},
 	})
 	meshGateway = setting[Upstream]{block: keys[Upstream]{
@@ -103,9 +81,9 @@ var (
 
 func limitKeys[T any](at func(*T) *Limits) keys[T] {
 	return keys[T]{
-		"idle_timeout":       into(func(t *T) *time.Duration { return &at(t).IdleTimeout }, value.duration),
-		"max_lifetime":       into(func(t *T) *time.Duration { return &at(t).MaxLifetime }, value.duration),
-		"half_close_timeout": into(func(t *T) *time.Duration { return &at(t).HalfCloseTimeout }, value.duration),
+		"idle_timeout":       timed(func(t *T) *time.Duration { return &at(t).IdleTimeout }, shortest, longest),
+		"max_lifetime":       timed(func(t *T) *time.Duration { return &at(t).MaxLifetime }, shortest, longest),
+		"half_close_timeout": timed(func(t *T) *time.Duration { return &at(t).HalfCloseTimeout }, shortest, longest),
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // spelt differently by its versions.
 type object map[string]any
 
-// apply reads the settings of an agent's object that the table knows. What it
-// does not know is meant for another kind of proxy.
+// apply reads the settings of an agent's object that the table knows. A time or
+// a count that makes no sense is warned of and left at its default: it may come
+// from central configuration, and must not stop every proxy there is.
 func apply[T any](r *registration, t *T, table keys[T], field string, given object) {
 	folded := fold(given)
 	for _, name := range slices.Sorted(maps.Keys(folded)) {
@@ -30,10 +31,23 @@ func apply[T any](r *registration, t *T, table keys[T], field string, given obje
 			apply(r, t, s.block, field+name+".", nested)
 			continue
 		}
-		if err := s.set(t, v); err != nil {
+		switch err := s.set(t, v); {
+		case err == nil:
+		case s.tunable:
+			r.warn("%s: %s: %s; the default is used (it comes from %s)", field+name, v, err, r.origin(name, given))
+		default:
 			r.wrong(field+name, v.String(), err.Error())
 		}
 	}
+}
+
+// origin says where the setting called name in o comes from, as far as one can
+// tell: what agents merge into a nested block themselves is in CamelCase.
+func (r *registration) origin(name string, o object) string {
+	if _, own := o[name]; !own && r.central != "" {
+		return r.central
+	}
+	return r.origins
 }
 
 // fold brings the keys of an object to snake_case. Where two spellings of one

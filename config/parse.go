@@ -26,9 +26,9 @@ const (
 // valid; an error is an *Invalid that names every mistake by file and line. It
 // opens nothing: filename is for messages.
 func Parse(filename string, src []byte) (*Config, error) {
-	d := decoder{file: filename, src: src, places: map[string]place{}}
+	d := decoder{file: filename, places: map[string]place{}}
 	cfg := Config{Mode: File}
-	if body := d.parse(); body != nil {
+	if body := d.parse(src); body != nil {
 		d.config(body, &cfg)
 		cfg = cfg.WithDefaults()
 		d.validate(cfg)
@@ -61,7 +61,12 @@ type located struct {
 
 // parse returns nil where the text has no structure to look into: what a
 // parser makes of the rest would only confuse.
-func (d *decoder) parse() hcl.Body {
+func (d *decoder) parse(content []byte) hcl.Body {
+	var err error
+	if d.src, err = DecodeText(content); err != nil {
+		d.wrong("", hcl.Range{}, "", err.Error())
+		return nil
+	}
 	if len(d.src) > maxFile {
 		d.wrong("", hcl.Range{}, "", fmt.Sprintf("larger than %d KiB: this is not a proxy's configuration", maxFile>>10))
 		return nil

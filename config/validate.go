@@ -61,7 +61,7 @@ func (v *checks) notNegative(field string, d time.Duration) {
 
 func (v *checks) count(field string, n int) {
 	if n < 0 {
-		v.wrong(field, strconv.Itoa(n), "negative: give a number of 0 or more")
+		v.wrong(field, strconv.Itoa(n), errNegativeCount.Error())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,16 +22,18 @@ type value struct {
 }
 
 var (
-	errText     = errors.New("not a text: put it in quotes")
-	errNumber   = errors.New("not a whole number")
-	errRange    = errors.New("out of range")
-	errMillis   = errors.New("not a number of milliseconds, such as 5000")
-	errDuration = errors.New(`not a duration: give a number with its unit, such as "30s"`)
-	errNegative = errors.New("negative: give a duration of 0 or more")
-	errMode     = errors.New(`not the permissions of a socket: give them in octal and quoted, such as "0600"`)
-	errTLS      = errors.New(`not a TLS version: "TLSv1_2" or "TLSv1_3"`)
-	errTexts    = errors.New(`not a list of texts, such as ["http/1.1"]`)
-	errBlock    = errors.New("not a block of settings")
+	errText          = errors.New("not a text: put it in quotes")
+	errNumber        = errors.New("not a whole number")
+	errRange         = errors.New("out of range")
+	errMillis        = errors.New("not a number of milliseconds, such as 5000")
+	errDuration      = errors.New(`not a duration: give a number with its unit, such as "30s"`)
+	errNegative      = errors.New("negative: give a duration of 0 or more")
+	errNegativeCount = errors.New("negative: give a number of 0 or more")
+	errNoneAllowed   = errors.New("0 is no limit here, though it allows nothing at all through Envoy: to allow nothing, remove the upstream")
+	errMode          = errors.New(`not the permissions of a socket: give them in octal and quoted, such as "0600"`)
+	errTLS           = errors.New(`not a TLS version: "TLSv1_2" or "TLSv1_3"`)
+	errTexts         = errors.New(`not a list of texts, such as ["http/1.1"]`)
+	errBlock         = errors.New("not a block of settings")
 )
 
 func (v value) text() (string, error) {
@@ -93,17 +96,35 @@ func (v value) duration() (time.Duration, error) {
 	var d time.Duration
 	n, err := v.whole()
 	if s, ok := v.raw.(string); ok {
-		d, err = time.ParseDuration(strings.TrimSpace(s))
+		if d, err = time.ParseDuration(strings.TrimSpace(s)); err != nil && overlong.MatchString(s) {
+			err = errRange
+		}
 	} else if d = time.Duration(n); d != 0 && !v.agent {
 		return 0, errDuration
 	}
 	switch {
+	case errors.Is(err, errRange):
+		return 0, err
 	case err != nil:
 		return 0, errDuration
 	case d < 0:
 		return 0, errNegative
 	}
 	return d, nil
+}
+
+// overlong is a duration well written, and more than 292 years if it is refused.
+var overlong = regexp.MustCompile(`^\s*[+-]?[0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h)\s*$`)
+
+// brief is a duration without the zeros at its end.
+func brief(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = strings.TrimSuffix(s, zero[1:])
+		}
+	}
+	return s
 }
 
 func (v value) fileMode() (os.FileMode, error) {
