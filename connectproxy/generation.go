@@ -65,6 +65,7 @@ type generation struct {
 	number uint64
 	leaf   *leaf
 	roots  *roots
+	window window // when the leaf can be shown
 	now    func() time.Time
 	tls    config.TLS
 	// verify goes by the latest roots rather than by this generation's: a
@@ -88,7 +89,7 @@ type verifyFunc func(certs []*x509.Certificate, usage x509.ExtKeyUsage) (*peer, 
 
 func newGeneration(number uint64, l *leaf, r *roots, o identityOptions, verify verifyFunc) *generation {
 	return &generation{
-		number: number, leaf: l, roots: r, now: o.Now, tls: o.TLS, verify: verify,
+		number: number, leaf: l, roots: r, window: windowOf(l, r, o.Now()), now: o.Now, tls: o.TLS, verify: verify,
 		clients: newLRU[clientKey, *client](maxInstances),
 		servers: make(map[serverKey]*secure.Config),
 	}
@@ -156,7 +157,10 @@ func (g *generation) newClient(k clientKey) *client {
 	cfg.ClientSessionCache = s
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		p, err := g.verify(cs.PeerCertificates, serverAuth)
-		if err != nil {
+		switch {
+		case isClock(err):
+			return fmt.Errorf("%w: %w", upstream.ErrClock, err)
+		case err != nil:
 			return fmt.Errorf("%w: %w", upstream.ErrIdentity, err)
 		}
 		if p.id.within("") != k.id {

@@ -2,6 +2,7 @@ package connectproxy
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -90,13 +91,14 @@ func (i *identity) awaitRoots(changed <-chan struct{}) bool {
 // Dial opens a TLS connection to an instance, which must prove the endpoint's
 // identity exactly. It waits for the first certificates as long as ctx allows.
 // The connection is a *secure.Conn. An error is upstream.ErrIdentity where the
-// instance proved another identity or none, and upstream.ErrDenied where it
-// refused ours.
+// instance proved another identity or none, upstream.ErrClock where one of the
+// certificates is not valid by one of the clocks, and upstream.ErrDenied where
+// the instance refused ours.
 func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, error) {
 	select {
 	case <-i.ready:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for certificates: %w: %w", ctx.Err(), i.missing())
+		return nil, fmt.Errorf("waiting for certificates: %w: %w", ctx.Err(), i.problem())
 	}
 	g, err := i.usable()
 	if err != nil {
@@ -117,12 +119,18 @@ func (i *identity) Dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, er
 	return conn, nil
 }
 
+// certificateExpired is the alert of RFC 8446 6.2, also for a certificate whose
+// time has not come.
+const certificateExpired tls.AlertError = 45
+
 // handshakeError sorts out why a handshake of ours with an instance failed.
 func handshakeError(err error) error {
 	var op *net.OpError
 	switch {
-	case errors.Is(err, upstream.ErrIdentity):
+	case errors.Is(err, upstream.ErrIdentity), errors.Is(err, upstream.ErrClock):
 		return err
+	case errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == certificateExpired.Error():
+		return fmt.Errorf("%w: the instance takes our certificate for expired or not valid yet: %w", upstream.ErrClock, op.Err)
 	case errors.As(err, &op) && op.Op == "remote error": // an alert
 		return fmt.Errorf("%w: %w", upstream.ErrDenied, op.Err)
 	}

@@ -51,8 +51,11 @@ type identity struct {
 
 	current atomic.Pointer[generation]
 
-	ready     chan struct{}
-	readyOnce sync.Once
+	ready chan struct{}
+	// toldOf and toldUsable are the generation last logged and how it was; they
+	// belong to keep.
+	toldOf     *generation
+	toldUsable bool
 
 	mu        sync.Mutex // guards refreshed
 	refreshed time.Time  // when roots were last asked for because of a peer
@@ -96,6 +99,7 @@ func (i *identity) keep(ctx context.Context) error {
 	for {
 		leaf, roots := i.leaf.Changed(), i.roots.Changed()
 		i.adopt()
+		i.tell()
 		now := i.o.Now()
 		due := i.renewal(asked)
 		if !due.IsZero() && !now.Before(due) {
@@ -105,6 +109,9 @@ func (i *identity) keep(ctx context.Context) error {
 		sleep := clockCheck
 		if !due.IsZero() {
 			sleep = min(max(due.Sub(now), minRenewGap), clockCheck)
+		}
+		if i.toldOf != nil && !i.toldUsable {
+			sleep = min(sleep, minRenewGap) // the clock may be set at any time
 		}
 		timer.Reset(sleep)
 		select {
@@ -151,16 +158,37 @@ func (i *identity) adopt() {
 			return
 		}
 	}
-	g := newGeneration(number, l, r, i.o, i.verify)
-	i.current.Store(g)
-	i.o.Logger.Info("certificates in force", "peer", l.id.String(), "serial", l.serial,
-		"not_after", stamp(l.cert.Leaf.NotAfter), "roots", len(r.answer.Roots),
-		"trust_domain", r.trustDomain, "generation", number)
-	i.readyOnce.Do(func() { close(i.ready) })
+	i.current.Store(newGeneration(number, l, r, i.o, i.verify))
+}
+
+// tell logs each generation that comes into force, and one that the clock of
+// this machine forbids. The first that can be used makes the identity ready.
+func (i *identity) tell() {
+	g, err := i.usable()
+	if g == nil {
+		return // nothing yet
+	}
+	if g == i.toldOf && (err == nil) == i.toldUsable {
+		return
+	}
+	i.toldOf, i.toldUsable = g, err == nil
+	args := []any{"peer", g.leaf.id.String(), "serial", g.leaf.serial,
+		"not_before", stamp(g.window.from), "not_after", stamp(g.leaf.cert.Leaf.NotAfter), "roots", len(g.roots.answer.Roots),
+		"trust_domain", g.roots.trustDomain, "generation", g.number}
+	if err != nil {
+		i.o.Logger.Warn("certificates cannot be used by this clock", append(args, "error", err)...)
+		return
+	}
+	i.o.Logger.Info("certificates in force", args...)
+	select {
+	case <-i.ready:
+	default:
+		close(i.ready)
+	}
 }
 
 // choose says which leaf to use from now on. A valid one is not given up for
-// one that has expired, that is older, as from a cache that came back, or that
+// one that has expired or is not valid yet, that is older, as from a cache that came back, or that
 // today's roots do not vouch for: those that do are on their way, and our peers
 // get them as we do.
 func choose(have, got *leaf, r *roots, now time.Time) *leaf {
@@ -169,7 +197,7 @@ func choose(have, got *leaf, r *roots, now time.Time) *leaf {
 		return have
 	case have.expired(now):
 		return got
-	case got.expired(now), got.olderThan(have):
+	case got.expired(now), got.early(now) && !have.early(now), got.olderThan(have):
 		return have
 	case !r.trusts(got, now) && r.trusts(have, now):
 		return have
@@ -177,34 +205,39 @@ func choose(have, got *leaf, r *roots, now time.Time) *leaf {
 	return got
 }
 
-// Ready returns a channel that is closed once there are a valid leaf and roots.
+// Ready returns a channel that is closed once there are a leaf and roots that
+// are valid by this clock.
 func (i *identity) Ready() <-chan struct{} { return i.ready }
 
 // Problem says in one line why no connection can be made or accepted, or is
 // empty.
 func (i *identity) Problem() string {
-	if _, err := i.usable(); err != nil {
+	if err := i.problem(); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
+func (i *identity) problem() error {
+	_, err := i.usable()
+	return err
+}
+
 var errNotReady = errors.New("no certificates yet")
 
-// usable returns the generation in force if its leaf can be shown to anyone.
+// usable returns the generation in force, with an error if its leaf cannot be
+// shown to anyone; nil where there is none yet.
 func (i *identity) usable() (*generation, error) {
 	g := i.current.Load()
 	if g == nil {
 		return nil, i.missing()
 	}
-	if g.leaf.expired(i.o.Now()) {
-		err := fmt.Errorf("%w at %s", errLeafExpired, stamp(g.leaf.cert.Leaf.NotAfter))
-		if why := i.leaf.Status().Err; why != nil && !errors.Is(why, errLeafExpired) {
-			err = fmt.Errorf("%w: %w", err, why)
-		}
-		return nil, err
+	now := i.o.Now()
+	err := g.window.check(now)
+	if why := i.leaf.Status().Err; err != nil && now.After(g.window.until) && why != nil && !isClock(why) {
+		err = fmt.Errorf("%w: %w", err, why)
 	}
-	return g, nil
+	return g, err
 }
 
 func (i *identity) missing() error {

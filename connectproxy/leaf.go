@@ -22,9 +22,6 @@ type leaf struct {
 	serial string
 }
 
-// errLeafExpired is a leaf certificate that no peer would take.
-var errLeafExpired = errors.New("leaf certificate has expired")
-
 func parseLeaf(l *api.LeafCert) (*leaf, error) {
 	cert, err := tls.X509KeyPair([]byte(l.CertPEM), []byte(l.PrivateKeyPEM))
 	if err != nil {
@@ -55,11 +52,15 @@ func (l *leaf) same(m *leaf) bool {
 	return true
 }
 
-// expired says so from the last second on in which it is valid. A leaf whose
-// time has not come by this clock is used all the same: the peers judge it by
-// theirs, and one late clock should not stop a service.
+// expired says so from the last second on in which it is valid.
 func (l *leaf) expired(now time.Time) bool {
 	return now.After(l.cert.Leaf.NotAfter)
+}
+
+// early says that its time has not come, even by a clock that is somewhat
+// behind: by that clock no peer's certificate would be valid either.
+func (l *leaf) early(now time.Time) bool {
+	return now.Add(clockSkew).Before(l.cert.Leaf.NotBefore)
 }
 
 // olderThan reports that m was issued later and lasts as long at least.
@@ -89,10 +90,11 @@ func fetchLeaf(o identityOptions, now func() time.Time) watch.Fetch[*leaf] {
 		if err := l.fits(o); err != nil {
 			return nil, watch.Cursor{}, err
 		}
-		if l.expired(now()) {
+		if now := now(); l.expired(now) {
 			// An error rather than a value: it is neither put in use nor waited
 			// upon, but asked for again.
-			return nil, watch.Cursor{}, fmt.Errorf("%w at %s", errLeafExpired, stamp(l.cert.Leaf.NotAfter))
+			c := l.cert.Leaf
+			return nil, watch.Cursor{}, &clockError{what: leafName, from: c.NotBefore, until: c.NotAfter, now: now}
 		}
 		return l, watch.Cursor{Index: meta.LastIndex}, nil
 	}

@@ -160,23 +160,6 @@ func TestAnUnreadableLeafIsAnErrorWithoutItsKey(t *testing.T) {
 	})
 }
 
-func TestALeafOfTheFutureIsUsed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		agent := newMemAgent(t, "web")
-		late := func() time.Time { return time.Now().Add(-2 * time.Hour) }
-		i := newIdentity(identityOptions{Client: agent.client(), Service: "web", Now: late})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- i.Run(ctx) }()
-		pass(2 * time.Second)
-		if p := i.Problem(); p != "" {
-			t.Errorf("problem %q", p)
-		}
-		cancel()
-		<-done
-	})
-}
-
 func TestAClockThatJumpsAheadIsNoticedAndForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent := newMemAgent(t, "web")

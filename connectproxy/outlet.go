@@ -50,6 +50,8 @@ func named(err error) error {
 		return listener.WithReason(listener.ReasonNoEndpoints, err)
 	case errors.Is(err, upstream.ErrIdentity):
 		return listener.WithReason(listener.ReasonUpstreamIdentity, err)
+	case errors.Is(err, upstream.ErrClock):
+		return listener.WithReason(listener.ReasonUpstreamClock, err)
 	case errors.Is(err, upstream.ErrDenied):
 		return listener.WithReason(listener.ReasonUpstreamDenied, err)
 	}

@@ -11,6 +11,9 @@ import (
 // slowStart is how long a start may take before its reasons are worth a line.
 const slowStart = 5 * time.Second
 
+// mostSaid bounds the warnings remembered as logged.
+const mostSaid = 256
+
 // said is what has been logged, so that nothing is said twice.
 type said struct {
 	warnings map[string]bool
@@ -60,7 +63,7 @@ func (p *Proxy) tellWarnings() {
 		if p.said.warnings[w] {
 			continue
 		}
-		if p.said.warnings == nil {
+		if p.said.warnings == nil || len(p.said.warnings) >= mostSaid {
 			p.said.warnings = make(map[string]bool)
 		}
 		p.said.warnings[w] = true

@@ -129,6 +129,9 @@ func (v *verifier) examine(certs []*x509.Certificate, usage x509.ExtKeyUsage, no
 		return nil, fmt.Errorf("%s is of %w (%s)", id, errNoRoot, strings.Join(v.domains, ", "))
 	}
 	chains, err := v.chains(certs, usage, now)
+	if clock := untimely(err, leaf, id, now); clock != nil {
+		return nil, clock
+	}
 	if err != nil {
 		return nil, err
 	}

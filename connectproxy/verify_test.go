@@ -123,7 +123,7 @@ func TestAPeerMustProveExactlyOneServiceOfATrustDomainOfOurs(t *testing.T) {
 		{"another authority of the same name", foreign.leaf(day, web), "unknown authority"},
 		{"expired", ca.leaf(lasting(now.Add(-time.Hour), now.Add(-time.Second)), web), "expired"},
 		{"of the near future", ca.leaf(lasting(now.Add(4*time.Minute), now.Add(time.Hour)), web), ""},
-		{"of the future", ca.leaf(lasting(now.Add(6*time.Minute), now.Add(time.Hour)), web), "not yet valid"},
+		{"of the future", ca.leaf(lasting(now.Add(6*time.Minute), now.Add(time.Hour)), web), "is not valid before"},
 		{"no URI", ca.leaf(day), "0 URIs"},
 		{"two URIs", ca.leaf(day, web, web), "2 URIs"},
 		{"another trust domain", ca.leaf(day, "spiffe://other.consul/ns/default/dc/dc1/svc/web"), "trust domain without a root"},

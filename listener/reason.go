@@ -61,6 +61,9 @@ const (
 	// ReasonUpstreamIdentity is a far side that did not prove the identity that
 	// it must have.
 	ReasonUpstreamIdentity
+	// ReasonUpstreamClock is a far side whose certificate, or ours, is not valid
+	// by one of the two clocks.
+	ReasonUpstreamClock
 	// ReasonLimit is a connection over MaxConnections or MaxHandshakes, or over
 	// a limit of the far side.
 	ReasonLimit
@@ -98,6 +101,7 @@ var reasonNames = [reasonCount]string{
 	ReasonNoEndpoints:          "no_endpoints",
 	ReasonUpstreamDenied:       "upstream_denied",
 	ReasonUpstreamIdentity:     "upstream_identity",
+	ReasonUpstreamClock:        "upstream_clock",
 	ReasonLimit:                "limit",
 	ReasonIntentionRevoked:     "intention_revoked",
 	ReasonDrain:                "drain",

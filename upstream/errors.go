@@ -16,6 +16,9 @@ var (
 	// ErrIdentity marks a DialFunc's error: the instance proved another
 	// identity than the one asked for, or none.
 	ErrIdentity = errors.New("wrong identity")
+	// ErrClock marks a DialFunc's error: the instance's certificate or ours has
+	// expired or is not valid yet by one of the two clocks.
+	ErrClock = errors.New("clocks and certificates disagree")
 	// ErrDenied marks a DialFunc's error: the instance refused our identity.
 	ErrDenied = errors.New("denied by the instance")
 )

@@ -27,7 +27,7 @@ const (
 )
 
 // DialFunc opens a connection to one instance that has proved its identity. It
-// marks the errors ErrIdentity and ErrDenied, and returns soon after ctx is
+// marks the errors ErrIdentity, ErrClock and ErrDenied, and returns soon after ctx is
 // done.
 type DialFunc func(ctx context.Context, ep Endpoint) (net.Conn, error)
 

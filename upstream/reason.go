@@ -24,11 +24,12 @@ const (
 	ReasonTLS
 	ReasonIdentity
 	ReasonDenied
+	ReasonClock
 	reasons // how many there are
 )
 
 var reasonNames = [reasons]string{
-	"error", "refused", "timeout", "reset", "unreachable", "name", "tls", "identity", "denied",
+	"error", "refused", "timeout", "reset", "unreachable", "name", "tls", "identity", "denied", "clock",
 }
 
 // String is the snake_case name.
@@ -51,6 +52,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, ErrIdentity):
 		return ReasonIdentity
+	case errors.Is(err, ErrClock):
+		return ReasonClock
 	case errors.Is(err, ErrDenied):
 		return ReasonDenied
 	case errors.As(err, &alert), errors.As(err, &certificate), errors.As(err, &record):

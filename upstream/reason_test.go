@@ -21,6 +21,7 @@ func TestErrorsHaveTheirReason(t *testing.T) {
 		want Reason
 	}{
 		{"a wrong identity", fmt.Errorf("%w: want a, got b", ErrIdentity), ReasonIdentity},
+		{"a certificate out of its time", fmt.Errorf("%w: not valid before tomorrow", ErrClock), ReasonClock},
 		{"a wrong identity goes before a timeout", fmt.Errorf("%w: %w", ErrIdentity, context.DeadlineExceeded), ReasonIdentity},
 		{"a denial", fmt.Errorf("%w: %w", ErrDenied, tls.AlertError(42)), ReasonDenied},
 		{"an alert", fmt.Errorf("TLS handshake: %w", tls.AlertError(40)), ReasonTLS},
