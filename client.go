@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -48,10 +48,16 @@ func (a *agentFlags) settings(env environ) (agentSettings, []string) {
 		},
 	}
 	s.token, s.tokenFile = a.tokens(env)
+	s.token = strings.TrimSpace(s.token) // of the end of the file that a shell put in here
 	if user, password, _ := strings.Cut(env("CONSUL_HTTP_AUTH"), ":"); user != "" || password != "" {
 		s.auth = &api.HttpBasicAuth{Username: user, Password: password}
 	}
-	ssl, problems := boolean(env, "CONSUL_HTTP_SSL", false)
+	var problems []string
+	if !oneWord(s.token) {
+		problems = append(problems, "-token (CONNECT_PROXY_TOKEN, CONSUL_HTTP_TOKEN): not a token: it has characters that no token has, such as spaces")
+	}
+	ssl, more := boolean(env, "CONSUL_HTTP_SSL", false)
+	problems = append(problems, more...)
 	verify, more := boolean(env, "CONSUL_HTTP_SSL_VERIFY", true)
 	s.https, s.tls.InsecureSkipVerify = ssl, !verify
 	problems = append(problems, more...)
@@ -144,8 +150,8 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 		return agentClient{}, fmt.Errorf("reading the TLS files for the agent at %s: %w", s.address, err)
 	}
 	if s.tokenFile != "" {
-		if _, err := os.ReadFile(s.tokenFile); err != nil {
-			return agentClient{}, fmt.Errorf("reading the token file: %w", err)
+		if _, err := readToken(s.tokenFile); err != nil && !errors.Is(err, errNoToken) {
+			return agentClient{}, fmt.Errorf("reading the token file %s: %w", s.tokenFile, err)
 		}
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}

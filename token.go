@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/config"
 )
 
 const tokenHeader = "X-Consul-Token"
@@ -78,21 +81,50 @@ func (b *boundedBody) Close() error {
 // CloseIdleConnections is what http.Client's calls.
 func (t *tokenTransport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
-// current keeps the last token while the file is missing or empty: whoever
-// replaces it may be between two steps.
+var (
+	errNoToken  = errors.New("the file is empty")
+	errNotToken = errors.New("not a token: put the token alone into the file, one word on one line")
+)
+
+// readToken reads a token file as people save it: with a byte order mark or
+// without, with any end of line.
+func readToken(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err == nil {
+		content, err = config.DecodeText(content)
+	}
+	token := strings.TrimSpace(string(content))
+	switch {
+	case err != nil:
+		return "", err
+	case token == "":
+		return "", errNoToken
+	case !oneWord(token):
+		return "", errNotToken
+	}
+	return token, nil
+}
+
+// oneWord reports that a token can stand in a header: another would make every
+// question fail before the agent hears of it.
+func oneWord(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+// current keeps the last token while the file is missing, empty or no token:
+// whoever replaces it may be between two steps.
 func (t *tokenTransport) current() string {
 	if t.file == "" {
 		return t.token
 	}
-	content, err := os.ReadFile(t.file)
-	token := strings.TrimSpace(string(content))
+	token, err := readToken(t.file)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil || token == "" {
+	if err != nil {
 		if !t.broken {
 			t.broken = true
-			t.logger.Warn("token file is unreadable or empty, keeping the last token", "file", t.file, "error", err)
+			t.logger.Warn("token file is of no use, keeping the last token", "file", t.file, "error", err)
 		}
 		return t.last
 	}

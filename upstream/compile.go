@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,6 +23,12 @@ const (
 	// absentEvery is how often an agent that has no chain for us is asked
 	// again: each refusal is an error in its log.
 	absentEvery = time.Minute
+	// minConnectTimeout and maxConnectTimeout bound what is believed of a
+	// ConnectTimeout.
+	minConnectTimeout = 10 * time.Millisecond
+	maxConnectTimeout = time.Hour
+	// maxTold bounds the messages remembered as logged.
+	maxTold = 64
 )
 
 // compiler asks the agent for a destination's compiled discovery chain and
@@ -113,6 +120,9 @@ func (c *compiler) tell(level hclog.Level, message, reason string) {
 	if c.told[message+reason] {
 		return
 	}
+	if len(c.told) >= maxTold {
+		clear(c.told)
+	}
 	c.told[message+reason] = true
 	c.o.Logger.Log(level, message, "service", c.o.Name, "reason", reason)
 }
@@ -192,7 +202,20 @@ func (c *compiler) target(id string, t *api.DiscoveryTarget, chain *api.Compiled
 	if q.datacenter != "" && !t.External {
 		q.gateway = gatewayMode(cmp.Or(c.o.MeshGateway, string(t.MeshGateway.Mode))).through()
 	}
-	return target{question: q, id: id, sni: t.SNI, timeout: t.ConnectTimeout}
+	return target{question: q, id: id, sni: t.SNI, timeout: c.timeout(t)}
+}
+
+// timeout is the target's own for a connection, or zero where it makes no
+// sense: an entry may say 5, which is nanoseconds.
+func (c *compiler) timeout(t *api.DiscoveryTarget) time.Duration {
+	d := t.ConnectTimeout
+	if d == 0 || minConnectTimeout <= d && d <= maxConnectTimeout {
+		return d
+	}
+	c.tell(hclog.Warn, "setting is not honoured", fmt.Sprintf(
+		"ConnectTimeout %s of service-resolver %q: give a duration of %s to %s with its unit; the default of %s is used",
+		d, t.Service, minConnectTimeout, maxConnectTimeout, DefaultConnectTimeout))
+	return 0
 }
 
 // unless is name, or otherwise where that is the known one.

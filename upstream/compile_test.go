@@ -168,3 +168,42 @@ func TestAPartitionIsReadFromTheServerName(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAbsurdConnectTimeoutOfAServiceResolverIsNamedAndNotObeyed(t *testing.T) {
+	for _, c := range []struct {
+		timeout string // as agents write it
+		want    time.Duration
+		said    string
+	}{
+		{`"5ns"`, 0, "ConnectTimeout 5ns of"},
+		{`"9ms"`, 0, "ConnectTimeout 9ms of"},
+		{`"1ns"`, 0, "ConnectTimeout 1ns of"},
+		{`"-3s"`, 0, "ConnectTimeout -3s of"},
+		{`"2562047h47m16s"`, 0, "ConnectTimeout 2562047h47m16s of"},
+		{`""`, 0, ""},
+		{`"10ms"`, 10 * time.Millisecond, ""},
+		{`"1h"`, time.Hour, ""},
+	} {
+		t.Run(c.timeout, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, o, log := failing(t)
+				chain := strings.ReplaceAll(recorded(t, "1.15.4-chain-failover"), `"ConnectTimeout": "3s",
+                "ID"`, `"ConnectTimeout": `+c.timeout+`, "RequestTimeout": "-1ns",
+                "ID"`)
+				a.answer(chainOfDB, reply{body: chain, index: 7})
+				a.answer(atV2, reply{body: recorded(t, "1.15.4-health-subset"), index: 11})
+				s := latest(t, resolve(t, NewChain(o)), 10*time.Minute)
+				if len(s.Endpoints) != 2 || s.ConnectTimeout != c.want {
+					t.Errorf("%d instances, timeout %s, want %s", len(s.Endpoints), s.ConnectTimeout, c.want)
+				}
+				want := 1
+				if c.said == "" {
+					want = 0
+				}
+				if n := strings.Count(log.String(), "setting is not honoured"); n != want || !strings.Contains(log.String(), c.said) || want > 0 && !strings.Contains(log.String(), "service-resolver \\\"db\\\"") {
+					t.Errorf("said %d times:\n%s", n, log)
+				}
+			})
+		})
+	}
+}

@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"cmp"
+	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +78,12 @@ func (q asked) locate(e *api.ServiceEntry) (l located, problem string) {
 	host, port := bestAddress(e, q.remote(datacenter))
 	w := weight(e)
 	switch {
-	case host == "" || port <= 0:
+	case host == "" || port == 0:
 		return l, "an instance without an address or a port"
+	case port < 0 || port > 65535:
+		return l, fmt.Sprintf("instance %q on node %q with the port %d, which is none", e.Service.ID, e.Node.Node, port)
+	case !dialable(host):
+		return l, fmt.Sprintf("instance %q on node %q with the address %.80q, which is none that can be dialled", e.Service.ID, e.Node.Node, host)
 	case w == 0:
 		return l, "an instance whose weight is 0 while it warns"
 	}
@@ -132,6 +138,19 @@ func bestAddress(e *api.ServiceEntry, remote bool) (host string, port int) {
 	return host, port
 }
 
+// dialable reports that a host is an IP address of somebody, or may be a name.
+func dialable(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsUnspecified()
+	}
+	return len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune("/:[]@?#%\\\"<>", r)
+	})
+}
+
+// maxWeight is Consul's own bound.
+const maxWeight = 65535
+
 // weight is the instance's for its state of health. Agents before 1.2.3 know no
 // weights and leave both at 0, which no later one accepts for a passing
 // instance.
@@ -142,8 +161,8 @@ func weight(e *api.ServiceEntry) int {
 	}
 	for _, c := range e.Checks {
 		if c != nil && c.Status == api.HealthWarning {
-			return max(w.Warning, 0)
+			return min(max(w.Warning, 0), maxWeight)
 		}
 	}
-	return w.Passing
+	return min(w.Passing, maxWeight)
 }

@@ -1,11 +1,15 @@
 package upstream
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 )
 
 func own(string) bool     { return false }
@@ -100,6 +104,25 @@ func TestEntriesInOtherShapes(t *testing.T) {
 		{"a weight of 0 while a check warns",
 			`{` + node + `, "Service": {"ID": "w", "Port": 1, "Weights": {"Passing": 5, "Warning": 0}}, ` + warning + `}`, own,
 			Endpoint{}, "an instance whose weight is 0 while it warns"},
+		{"a negative weight",
+			`{` + node + `, "Service": {"ID": "w", "Port": 1, "Weights": {"Passing": -5, "Warning": -2}}, ` + warning + `}`, own,
+			Endpoint{ID: "n/w", Address: "192.0.2.1:1", Weight: 1, Identity: identity("asked", "dc1")}, ""},
+		{"a negative weight while a check warns",
+			`{` + node + `, "Service": {"ID": "w", "Port": 1, "Weights": {"Passing": 5, "Warning": -2}}, ` + warning + `}`, own,
+			Endpoint{}, "an instance whose weight is 0 while it warns"},
+		{"a huge weight",
+			`{` + node + `, "Service": {"ID": "w", "Port": 1, "Weights": {"Passing": 9223372036854775807, "Warning": 1}}}`, own,
+			Endpoint{ID: "n/w", Address: "192.0.2.1:1", Weight: 65535, Identity: identity("asked", "dc1")}, ""},
+		{"a negative port", `{` + node + `, "Service": {"ID": "w", "Port": -1}}`, own, Endpoint{}, `instance "w" on node "n" with the port -1, which is none`},
+		{"a huge port", `{` + node + `, "Service": {"ID": "w", "Port": 65536}}`, own, Endpoint{}, `instance "w" on node "n" with the port 65536, which is none`},
+		{"a URL for an address", `{` + node + `, "Service": {"ID": "w", "Port": 1, "Address": "http://db.example"}}`, own, Endpoint{},
+			`instance "w" on node "n" with the address "http://db.example", which is none that can be dialled`},
+		{"a port in the address", `{` + node + `, "Service": {"ID": "w", "Port": 1, "Address": "192.0.2.1:80"}}`, own, Endpoint{},
+			`instance "w" on node "n" with the address "192.0.2.1:80", which is none that can be dialled`},
+		{"every address", `{` + node + `, "Service": {"ID": "w", "Port": 1, "Address": "0.0.0.0"}}`, own, Endpoint{},
+			`instance "w" on node "n" with the address "0.0.0.0", which is none that can be dialled`},
+		{"a link-local address with its zone", `{` + node + `, "Service": {"ID": "w", "Port": 1, "Address": "fe80::1%eth0"}}`, own,
+			Endpoint{ID: "n/w", Address: "[fe80::1%eth0]:1", Weight: 1, Identity: identity("asked", "dc1")}, ""},
 		{"no port", `{` + node + `, "Service": {"ID": "w"}}`, own, Endpoint{}, "an instance without an address or a port"},
 		{"no address", `{"Node": {"Node": "n"}, "Service": {"ID": "w", "Port": 1}}`, own, Endpoint{}, "an instance without an address or a port"},
 		{"a peer cluster's instance",
@@ -135,5 +158,20 @@ func TestAShuffledAnswerIsNoChange(t *testing.T) {
 	after, _ = setOf(e, asked{remote: own}, true)
 	if !before.equal(after) || !after.Ordered {
 		t.Errorf("ordered: before %v\nafter  %v", before, after)
+	}
+}
+
+func TestInstancesThatCannotBeDialledAreAFewWordsInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	tell := teller{logger: hclog.New(&hclog.LoggerOptions{Output: &log}), service: "db"}
+	var problems []string
+	for i := range 1000 {
+		problems = append(problems, fmt.Sprintf("instance %d", i))
+	}
+	for range 3 {
+		tell.leftOut(problems)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 || log.Len() > 400 || !strings.Contains(log.String(), "and 996 more reasons") {
+		t.Errorf("%d lines:\n%s", n, log.String())
 	}
 }

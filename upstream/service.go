@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +112,9 @@ func remoteTo(ctx context.Context, question string, local func(context.Context) 
 	return func(datacenter string) bool { return !strings.EqualFold(datacenter, own) }
 }
 
+// shownProblems bounds the length of a teller's line.
+const shownProblems = 4
+
 // teller logs what a resolver had to leave out, once for each change of it.
 type teller struct {
 	logger  hclog.Logger
@@ -123,6 +127,9 @@ func (t *teller) leftOut(problems []string) {
 		return
 	}
 	t.told = problems
+	if more := len(problems) - shownProblems; more > 0 {
+		problems = append(slices.Clone(problems[:shownProblems]), fmt.Sprintf("and %d more reasons", more))
+	}
 	if len(problems) > 0 {
 		t.logger.Warn("leaving out instances", "service", t.service, "reason", strings.Join(problems, ", "))
 	}
