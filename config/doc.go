@@ -6,9 +6,11 @@
 //
 // A setting's name, its place in a Config and how its value is read stand in
 // one table (keys.go), which serves files and agents alike; what differs is how
-// strict the reader is. A file's unknown key is a mistake with file and line.
-// An agent's is not looked at: agents carry keys for Envoy. A value that is not
-// understood is a mistake in both, never a silent default.
+// strict the reader is. A file's unknown key is a mistake with file and line;
+// an agent's is a warning, unless it is one of Consul's or Envoy's. A value that
+// is not understood is a mistake in both, but for the times and counts of an
+// agent: those may come from central configuration, so they are warned of, with
+// their origin, and the default is used.
 //
 // WithDefaults and Validate are pure and know nothing of where a Config came
 // from. Validate finds every mistake at once; Parse reports them together with

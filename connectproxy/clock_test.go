@@ -208,7 +208,7 @@ func TestAProxyWhoseLeafIsNotValidYetKeepsItsPublicPortClosed(t *testing.T) {
 	t.Parallel()
 	agent := fakeagent.New(t, fakeagent.Options{})
 	now := time.Now()
-	agent.PinLeaf("db", now.Add(time.Hour), now.Add(72*time.Hour))
+	agent.PinLeaf("db", now.Add(time.Hour), now.Add(200*time.Hour))
 	port := agenttest.FreePort(t)
 	e := startEngine(t, agent, serving("db", port, listenertest.NewEcho(t).Addr()))
 	e.unready("leaf certificate is not valid before")

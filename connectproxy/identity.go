@@ -195,7 +195,7 @@ func choose(have, got *leaf, r *roots, now time.Time) *leaf {
 	switch {
 	case have == got:
 		return have
-	case have.expired(now):
+	case have.expired(now), have.early(now) && !got.early(now) && !got.expired(now):
 		return got
 	case got.expired(now), got.early(now) && !have.early(now), got.olderThan(have):
 		return have
