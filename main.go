@@ -7,10 +7,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/cli"
+
+	"connect-proxy/connectproxy/logwriter"
 )
 
 // What the process says by its exit code.
@@ -20,9 +24,15 @@ const (
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
 
+// lastWords is how long the end waits for whoever reads the log.
+const lastWords = time.Second
+
 func main() {
-	ctx, stop := untilSignal(context.Background(), os.Stderr)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	logs := logwriter.Start(os.Stderr, logwriter.Options{})
+	log.SetOutput(logs) //nolint:forbidigo // net/http's client has no other way to be told
+	ctx, stop := untilSignal(context.Background(), logs)
+	code := run(ctx, os.Args[1:], os.Stdout, logs)
+	logs.Close(lastWords) // before stop: a second signal cuts this short too
 	stop()
 	os.Exit(code)
 }

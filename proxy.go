@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 		TLS:          plan.tls,
 		Register:     plan.register,
 		Logger:       plan.logger,
+		LogDropped:   dropped(stderr),
 	})
 	if err != nil {
 		return usage(stderr, err.Error())
@@ -175,7 +177,34 @@ func newLogger(level string, json bool, w io.Writer) (hclog.Logger, []string) {
 		return hclog.NewNullLogger(), []string{
 			fmt.Sprintf("-log-level: %s: give one of trace, debug, info, warn, error, off", level)}
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "connect-proxy", Level: l, JSONFormat: json, Output: w}), nil
+	o := hclog.LoggerOptions{Name: "connect-proxy", Level: l, JSONFormat: json, Output: w}
+	if b, ok := w.(boundedLog); ok {
+		b.SetNotice(func(n uint64) []byte { return missing(o, n) })
+	}
+	return hclog.New(&o), nil
+}
+
+// boundedLog is a log that drops what nobody reads, as main's does.
+type boundedLog interface {
+	SetNotice(func(dropped uint64) []byte)
+	Dropped() uint64
+}
+
+// missing is the line, in the log's format, that stands where others are
+// missing. It is said at any level: it is about the log itself.
+func missing(o hclog.LoggerOptions, n uint64) []byte {
+	var line bytes.Buffer
+	o.Output, o.Level = &line, hclog.Warn
+	hclog.New(&o).Warn("log lines are missing here: they could not be written in time", "dropped", n)
+	return line.Bytes()
+}
+
+// dropped counts the lines that w had to drop; nil where it never does.
+func dropped(w io.Writer) func() uint64 {
+	if b, ok := w.(boundedLog); ok {
+		return b.Dropped
+	}
+	return nil
 }
 
 // ballast is memory that nobody touches, so that it takes none of the machine's.

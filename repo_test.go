@@ -89,6 +89,7 @@ var star = []struct {
 }{
 	{"connectproxy/watch", nil},
 	{"connectproxy/admin", []string{"listener"}},
+	{"connectproxy/logwriter", nil},
 	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/"}},
 	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
@@ -97,7 +98,7 @@ var star = []struct {
 	{"listener/listenertest", nil},
 	{"listener/secure/record", nil},
 	{"listener/", []string{"listener/"}},
-	{"", []string{"config", "connectproxy", "connectproxy/admin"}},
+	{"", []string{"config", "connectproxy", "connectproxy/admin", "connectproxy/logwriter"}},
 }
 
 // testsMay is what tests may import on top, wherever they are: the two packages

@@ -37,6 +37,9 @@ type Options struct {
 	Register *RegisterOptions
 	// Logger gets what operators want to know; nil means none.
 	Logger hclog.Logger
+	// LogDropped counts the lines that did not get into the log; nil means that
+	// none is ever dropped.
+	LogDropped func() uint64
 }
 
 // Proxy is a sidecar: it runs what its Source says.

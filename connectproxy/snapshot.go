@@ -14,6 +14,9 @@ func (p *Proxy) Status() Status {
 	if !p.started.IsZero() {
 		s.UptimeSeconds = seconds(now.Sub(p.started))
 	}
+	if p.o.LogDropped != nil {
+		s.LogLinesDropped = p.o.LogDropped()
+	}
 	v := vital{draining: p.draining, configured: p.config != nil}
 	if c := p.config; c != nil {
 		s.Config = ConfigStatus{

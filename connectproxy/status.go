@@ -19,6 +19,9 @@ type Status struct {
 	Draining bool `json:"draining"`
 	// UptimeSeconds is the time since Run was called; zero before.
 	UptimeSeconds float64 `json:"uptime_seconds"`
+	// LogLinesDropped counts lines that nobody read in time, or that could not
+	// be written.
+	LogLinesDropped uint64 `json:"log_lines_dropped"`
 
 	Config ConfigStatus `json:"config"`
 	// Identity is nil before the first configuration.
