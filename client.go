@@ -24,7 +24,7 @@ type agentSettings struct {
 	tls                  api.TLSConfig
 	https                bool
 	auth                 *api.HttpBasicAuth
-	token, tokenFile     string
+	token, tokenFile     string // the file's content beats the token
 	datacenter           string
 	namespace, partition string
 }
@@ -34,8 +34,9 @@ type agentSettings struct {
 // misspelt CONSUL_HTTP_SSL_VERIFY turns verification off, and an inherited
 // CONSUL_HTTP_TOKEN_FILE beats the token that the agent made for this proxy.
 func (a *agentFlags) settings(env environ) (agentSettings, []string) {
+	address, wrong := agentAddress(first(a.httpAddr, env("CONSUL_HTTP_ADDR"), defaultAgent))
 	s := agentSettings{
-		address:    agentAddress(first(a.httpAddr, env("CONSUL_HTTP_ADDR"), defaultAgent)),
+		address:    address,
 		datacenter: a.datacenter,
 		namespace:  first(a.namespace, env("CONSUL_NAMESPACE")),
 		partition:  first(a.partition, env("CONSUL_PARTITION")),
@@ -59,32 +60,31 @@ func (a *agentFlags) settings(env environ) (agentSettings, []string) {
 	ssl, more := boolean(env, "CONSUL_HTTP_SSL", false)
 	problems = append(problems, more...)
 	verify, more := boolean(env, "CONSUL_HTTP_SSL_VERIFY", true)
-	s.https, s.tls.InsecureSkipVerify = ssl, !verify
+	s.tls.InsecureSkipVerify = !verify
 	problems = append(problems, more...)
 	if (s.tls.CertFile == "") != (s.tls.KeyFile == "") {
 		problems = append(problems, "-client-cert and -client-key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY) belong together: give both or neither")
 	}
-	if scheme, _, found := strings.Cut(s.address, "://"); found && scheme != "http" && scheme != "https" && scheme != "unix" {
-		problems = append(problems, fmt.Sprintf("-http-addr (CONSUL_HTTP_ADDR): %s: write host:port, http://, https:// or unix://", s.address))
+	s.https = ssl || strings.HasPrefix(address, "https://")
+	if wrong != "" {
+		problems = append(problems, wrong)
 	}
 	return s, problems
 }
 
-// tokens gives the token or the file it is in. The agent hands its own
-// environment down to the proxies it launches, so the token that it made for
-// this one, CONNECT_PROXY_TOKEN, comes before any CONSUL_HTTP_*.
+// tokens gives the token and the file that beats it, which has no say while it
+// is empty, as with Consul's own commands. The agent hands its own environment
+// down to the proxies it launches, so the token that it made for this one,
+// CONNECT_PROXY_TOKEN, comes before any CONSUL_HTTP_*.
 func (a *agentFlags) tokens(env environ) (token, file string) {
+	token = first(a.token, env("CONNECT_PROXY_TOKEN"))
 	switch {
 	case a.tokenFile != "":
-		return "", a.tokenFile
-	case a.token != "":
-		return a.token, ""
-	case env("CONNECT_PROXY_TOKEN") != "":
-		return env("CONNECT_PROXY_TOKEN"), ""
-	case env("CONSUL_HTTP_TOKEN_FILE") != "":
-		return "", env("CONSUL_HTTP_TOKEN_FILE")
+		file = a.tokenFile
+	case token == "":
+		file = env("CONSUL_HTTP_TOKEN_FILE")
 	}
-	return env("CONSUL_HTTP_TOKEN"), ""
+	return first(token, env("CONSUL_HTTP_TOKEN")), file
 }
 
 // first is the first value that is set.
@@ -110,26 +110,6 @@ func boolean(env environ, name string, unset bool) (bool, []string) {
 	return v, nil
 }
 
-// agentAddress makes an address that can be dialled of one that was bound:
-// Consul 1.2.1 hands its proxies 0.0.0.0 or [::] as the agent's address.
-func agentAddress(address string) string {
-	scheme, rest, found := strings.Cut(address, "://")
-	if !found {
-		scheme, rest = "", address
-	} else {
-		scheme += "://"
-	}
-	for bound, loopback := range map[string]string{"0.0.0.0:": "127.0.0.1:", "[::]:": "[::1]:"} {
-		if port, ok := strings.CutPrefix(rest, bound); ok {
-			return scheme + loopback + port
-		}
-	}
-	if strings.HasPrefix(rest, ":") {
-		rest = "127.0.0.1" + rest
-	}
-	return scheme + rest
-}
-
 // tokenByTransport is what consul/api is told the token is. An empty value
 // would make it fall back on CONSUL_HTTP_TOKEN and CONSUL_HTTP_TOKEN_FILE; it
 // is never sent, since the transport sets or removes the header of each
@@ -140,12 +120,13 @@ const tokenByTransport = "set by the transport"
 type agentClient struct {
 	*api.Client
 	transport *tokenTransport
+	tls       *agentTLS
 }
 
 // newClient connects nothing yet. It reads the TLS files and the token file,
 // so that a wrong path is named at once.
 func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
-	tlsConfig, err := api.SetupTLSConfig(&s.tls)
+	secured, err := newAgentTLS(s.tls, hostOf(s.address), logger)
 	if err != nil {
 		return agentClient{}, fmt.Errorf("reading the TLS files for the agent at %s: %w", s.address, err)
 	}
@@ -156,15 +137,20 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
 	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer.DialContext,
-		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: 10 * time.Second,
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: dialer.DialContext,
+		// Through an HTTP proxy, which is for an agent on another machine, TLS is
+		// the transport's own, by the files of the start.
+		TLSClientConfig:     secured.config,
+		TLSHandshakeTimeout: handshakeLimit,
 		// A watch holds a connection while it blocks and gives it back for a
 		// moment between two questions; the default of 2 would then close and
 		// open one per answer.
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     90 * time.Second,
+	}
+	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return secured.dial(ctx, func(ctx context.Context) (net.Conn, error) { return transport.DialContext(ctx, network, address) })
 	}
 	address := s.address
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
@@ -172,17 +158,20 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		}
-		address, s.https = "localhost", false
+		address = "localhost"
 	}
 	scheme := "http"
 	if s.https {
 		scheme = "https"
 	}
-	tokens := &tokenTransport{base: transport, token: s.token, file: s.tokenFile, logger: logger, limit: answerTimeout}
+	tokens := &tokenTransport{
+		base: transport, token: s.token, file: s.tokenFile, last: s.token, logger: logger, limit: answerTimeout,
+		renew: secured.wantsNewConnection,
+	}
 	client, err := api.NewClient(&api.Config{
 		Address:    address,
 		Scheme:     scheme,
-		HttpClient: &http.Client{Transport: tokens},
+		HttpClient: &http.Client{Transport: tokens, CheckRedirect: refuseRedirect},
 		HttpAuth:   s.auth,
 		Token:      tokenByTransport,
 		Namespace:  s.namespace,
@@ -191,5 +180,5 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 	if err != nil {
 		return agentClient{}, fmt.Errorf("preparing the client of the agent at %s: %w", s.address, err)
 	}
-	return agentClient{Client: client, transport: tokens}, nil
+	return agentClient{Client: client, transport: tokens, tls: secured}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -31,10 +32,10 @@ func TestTheTokenIsTheMostSpecificOneGiven(t *testing.T) {
 		token, file string
 	}{
 		"none":                           {},
-		"the file's flag first":          {agentFlags{token: "flag", tokenFile: "flag.txt"}, everything, "", "flag.txt"},
+		"the file's flag first":          {agentFlags{token: "flag", tokenFile: "flag.txt"}, everything, "flag", "flag.txt"},
 		"then the flag":                  {agentFlags{token: "flag"}, everything, "flag", ""},
 		"then the agent's for us":        {agentFlags{}, everything, "proxy", ""},
-		"then the inherited file":        {agentFlags{}, map[string]string{"CONSUL_HTTP_TOKEN_FILE": "inherited.txt", "CONSUL_HTTP_TOKEN": "inherited"}, "", "inherited.txt"},
+		"then the inherited file":        {agentFlags{}, map[string]string{"CONSUL_HTTP_TOKEN_FILE": "inherited.txt", "CONSUL_HTTP_TOKEN": "inherited"}, "inherited", "inherited.txt"},
 		"then the inherited one":         {agentFlags{}, map[string]string{"CONSUL_HTTP_TOKEN": "inherited"}, "inherited", ""},
 		"an empty value is an unset one": {agentFlags{}, map[string]string{"CONNECT_PROXY_TOKEN": "", "CONSUL_HTTP_TOKEN_FILE": "", "CONSUL_HTTP_TOKEN": "inherited"}, "inherited", ""},
 	} {
@@ -93,10 +94,38 @@ func TestTheAgentIsDialledWhereItCanBeReached(t *testing.T) {
 		"https://[::]:8501":         "https://[::1]:8501",
 		"https://consul.local:8501": "https://consul.local:8501",
 		"unix:///run/consul.sock":   "unix:///run/consul.sock",
+		"unix:/run/consul.sock":     "unix:///run/consul.sock",
+		"consul.local":              "consul.local",
+		"HTTPS://consul.local":      "https://consul.local",
+		"http://proxy/consul/":      "http://proxy/consul",
+		"http://127.0.0.1:8500/":    "http://127.0.0.1:8500",
+		"http://127.0.0.1:8500//":   "http://127.0.0.1:8500",
+		"127.0.0.1:8500/":           "127.0.0.1:8500",
+		"proxy:80/consul/":          "http://proxy:80/consul",
+		"https://0.0.0.0:8501/a/b":  "https://127.0.0.1:8501/a/b",
 	} {
-		s, _ := new(agentFlags).settings(fakeEnviron(map[string]string{"CONSUL_HTTP_ADDR": given}))
-		if s.address != want {
-			t.Errorf("CONSUL_HTTP_ADDR=%s: %q, want %q", given, s.address, want)
+		s, problems := new(agentFlags).settings(fakeEnviron(map[string]string{"CONSUL_HTTP_ADDR": given}))
+		if s.address != want || len(problems) > 0 {
+			t.Errorf("CONSUL_HTTP_ADDR=%s: %q, want %q; %q", given, s.address, want, problems)
+		}
+	}
+}
+
+func TestAnAddressThatCannotBeMeantIsRefused(t *testing.T) {
+	for given, want := range map[string]string{
+		"ftp://127.0.0.1":               "http://",
+		"http://":                       "the host is missing",
+		"/run/consul.sock":              "the host is missing",
+		"unix://":                       "a path is missing",
+		"::1":                           "[::1]:8500",
+		"http://::1:8500":               "[::1]:8500",
+		"http://127.0.0.1:8500/?dc=dc2": "ends with the path",
+		"http://ops:s3cret@consul:8500": "CONSUL_HTTP_AUTH",
+	} {
+		_, problems := new(agentFlags).settings(fakeEnviron(map[string]string{"CONSUL_HTTP_ADDR": given}))
+		text := strings.Join(problems, "\n")
+		if !strings.Contains(text, want) || strings.Contains(text, "s3cret") {
+			t.Errorf("CONSUL_HTTP_ADDR=%s: %q, want %q in it", given, text, want)
 		}
 	}
 }
@@ -234,7 +263,7 @@ func TestTheAgentMayListenOnAUnixSocket(t *testing.T) {
 	server.Start()
 	defer server.Close()
 
-	ask(t, clientOf(t, agentFlags{httpAddr: "unix://" + path, token: "ours"}, map[string]string{"CONSUL_HTTP_SSL": "true"}).Client)
+	ask(t, clientOf(t, agentFlags{httpAddr: "unix://" + path, token: "ours"}, nil).Client)
 	if !slices.Equal(agent.tokens, []string{"ours"}) {
 		t.Errorf("tokens %q", agent.tokens)
 	}

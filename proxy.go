@@ -31,6 +31,7 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 	}
 	defer serve(ctx, plan.pprof)()
 	defer plan.client.transport.CloseIdleConnections()
+	defer plan.client.watchTLS(ctx, plan.agent)()
 	proxy, err := connectproxy.New(connectproxy.Options{
 		Source:       inDatacenter{plan.source(), plan.agent.datacenter},
 		Client:       plan.client.Client,
@@ -40,6 +41,7 @@ func runProxy(ctx context.Context, args []string, stderr io.Writer) int {
 		Register:     plan.register,
 		Logger:       plan.logger,
 		LogDropped:   dropped(stderr),
+		Agent:        func() connectproxy.AgentStatus { return plan.client.tls.status(plan.agent.address) },
 	})
 	if err != nil {
 		return usage(stderr, err.Error())

@@ -27,11 +27,14 @@ const answerTimeout = 10 * time.Second
 // requests, most of them block for minutes, so the file is simply read for each.
 type tokenTransport struct {
 	base   *http.Transport
-	token  string // without a file
+	token  string // without a file, or while it is empty from the start
 	file   string
 	logger hclog.Logger
 	// limit bounds a question that has an answer at once or never.
 	limit time.Duration
+	// renew says that a request's connection should be its last one; nil means
+	// never.
+	renew func() bool
 
 	mu     sync.Mutex
 	last   string // the file's last usable content
@@ -48,6 +51,7 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		r.Header.Del(tokenHeader)
 	}
+	r.Close = t.renew != nil && t.renew()
 	if r.Method == http.MethodGet {
 		return t.base.RoundTrip(r) // may block for minutes by intent; the caller's context ends it
 	}

@@ -40,6 +40,9 @@ type Options struct {
 	// LogDropped counts the lines that did not get into the log; nil means that
 	// none is ever dropped.
 	LogDropped func() uint64
+	// Agent says how the agent is reached; nil means that there is nothing to
+	// say. It must not block.
+	Agent func() AgentStatus
 }
 
 // Proxy is a sidecar: it runs what its Source says.

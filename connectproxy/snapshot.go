@@ -14,9 +14,6 @@ func (p *Proxy) Status() Status {
 	if !p.started.IsZero() {
 		s.UptimeSeconds = seconds(now.Sub(p.started))
 	}
-	if p.o.LogDropped != nil {
-		s.LogLinesDropped = p.o.LogDropped()
-	}
 	v := vital{draining: p.draining, configured: p.config != nil}
 	if c := p.config; c != nil {
 		s.Config = ConfigStatus{
@@ -41,6 +38,13 @@ func (p *Proxy) Status() Status {
 	p.mu.Unlock()
 
 	// What follows takes the locks of others.
+	if p.o.LogDropped != nil {
+		s.LogLinesDropped = p.o.LogDropped()
+	}
+	if p.o.Agent != nil {
+		a := p.o.Agent()
+		s.Agent = &a
+	}
 	v.configProblem = s.Config.Problem
 	if duty != nil {
 		id := duty.identity.Status()

@@ -23,12 +23,31 @@ type Status struct {
 	// be written.
 	LogLinesDropped uint64 `json:"log_lines_dropped"`
 
+	// Agent is nil where the engine was not told how it is reached.
+	Agent  *AgentStatus `json:"agent,omitempty"`
 	Config ConfigStatus `json:"config"`
 	// Identity is nil before the first configuration.
 	Identity *IdentityStatus `json:"identity,omitempty"`
 	// Authorizer is nil where there is no public listener.
 	Authorizer *AuthorizerStatus `json:"authorization,omitempty"`
 	Listeners  []ListenerStatus  `json:"listeners"`
+}
+
+// AgentStatus is about the way to the local agent. What belongs to TLS is empty
+// without it.
+type AgentStatus struct {
+	Address string `json:"address"`
+	// ClientCertificateNotAfter is the end of the certificate shown to it,
+	// CANotAfter that of the CA it is trusted by, CertificateNotAfter that of its
+	// own, as seen at the last new connection.
+	ClientCertificateNotAfter time.Time `json:"client_certificate_not_after,omitzero"`
+	CANotAfter                time.Time `json:"ca_not_after,omitzero"`
+	CertificateNotAfter       time.Time `json:"certificate_not_after,omitzero"`
+	// Problem is why newer files on disk are not in force; empty if nothing is
+	// wrong.
+	Problem string `json:"problem,omitempty"`
+	// Warnings name the certificates whose end is near, a sentence each.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // ConfigStatus is about the configuration in force.

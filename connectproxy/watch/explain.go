@@ -74,7 +74,10 @@ func Hint(err error) string {
 		op       *net.OpError
 		text     = err.Error()
 	)
+	var knows interface{ Advice() string } // an error that knows better
 	switch {
+	case errors.As(err, &knows):
+		return knows.Advice()
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the agent's certificate and the clock of this machine do not agree: set the clock, or renew the certificate"
 	case errors.As(err, &unknown):
