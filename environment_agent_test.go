@@ -40,7 +40,7 @@ func openDoors(t *testing.T) doors {
 	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
 	paths := newTLSPaths(t, ca, ca, "client")
 	// A socket's path has room for a hundred bytes.
-	dir, err := os.MkdirTemp("", "doors")
+	dir, err := os.MkdirTemp("", "doors") //nolint:usetesting // its names are too long
 	if err != nil {
 		t.Fatal(err)
 	}

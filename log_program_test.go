@@ -217,17 +217,21 @@ func TestWhatBecomesOfTheLogIsNoticedByNobody(t *testing.T) {
 		log  func(*testing.T) (name string, r *os.File) // r is closed once the program is ready
 		full bool                                       // r is not closed and not read either
 		lost bool                                       // lines must have been dropped
+		long bool                                       // left out with -short, being much like another
 	}{
-		"closed descriptors":           {line: `exec "$0" "$@" <&- >&- 2>&-`},
-		"a descriptor to read from":    {line: `exec "$0" "$@" >/dev/null 2</dev/null`, lost: true},
+		"closed descriptors":           {line: `exec "$0" "$@" <&- >&- 2>&-`, long: true},
+		"a descriptor to read from":    {line: `exec "$0" "$@" >/dev/null 2</dev/null`, lost: true, long: true},
 		"a full disk":                  {line: `exec "$0" "$@" >/dev/full 2>&1`, lost: true},
 		"a reader that leaves":         {line: plain, log: reader, lost: true},
-		"the same, SIGPIPE is ignored": {line: `trap "" PIPE; ` + plain, log: reader, lost: true},
+		"the same, SIGPIPE is ignored": {line: `trap "" PIPE; ` + plain, log: reader, lost: true, long: true},
 		"a reader that stops reading":  {line: plain, log: reader, full: true, lost: true},
-		"a terminal that is closed":    {line: plain, log: terminal, lost: true},
-		"a terminal that stands still": {line: plain, log: terminal, full: true, lost: true},
+		"a terminal that is closed":    {line: plain, log: terminal, lost: true, long: true},
+		"a terminal that stands still": {line: plain, log: terminal, full: true, lost: true, long: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && tc.long {
+				t.Skip("not with -short")
+			}
 			t.Parallel()
 			var file string
 			var r *os.File

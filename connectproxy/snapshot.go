@@ -38,13 +38,7 @@ func (p *Proxy) Status() Status {
 	p.mu.Unlock()
 
 	// What follows takes the locks of others.
-	if p.o.LogDropped != nil {
-		s.LogLinesDropped = p.o.LogDropped()
-	}
-	if p.o.Agent != nil {
-		a := p.o.Agent()
-		s.Agent = &a
-	}
+	p.surroundings(&s)
 	v.configProblem = s.Config.Problem
 	if duty != nil {
 		id := duty.identity.Status()
@@ -71,4 +65,15 @@ func (p *Proxy) Status() Status {
 	s.Reasons = v.reasons()
 	s.Ready = len(s.Reasons) == 0
 	return s
+}
+
+// surroundings fills in what is known outside of the engine.
+func (p *Proxy) surroundings(s *Status) {
+	if p.o.LogDropped != nil {
+		s.LogLinesDropped = p.o.LogDropped()
+	}
+	if p.o.Agent != nil {
+		a := p.o.Agent()
+		s.Agent = &a
+	}
 }

@@ -29,7 +29,7 @@ func (p *paper) write(b []byte, wait time.Duration) (int, error) {
 		<-blocked
 	}
 	if errors.Is(err, errFull) {
-		time.Sleep(wait)
+		<-time.After(wait)
 	}
 	if err != nil {
 		return 0, err
@@ -117,7 +117,7 @@ func TestWhatDoesNotFitIsDroppedCountedAndSaidWhereItIsMissing(t *testing.T) {
 			t.Errorf("%d dropped", w.Dropped())
 		}
 		p.become(func(p *paper) { p.err = nil })
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		say(t, w, "a\n")
 		synctest.Wait()
 		if want := "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n(90 missing)\na\n"; p.read() != want {
@@ -140,8 +140,8 @@ func TestAGapBeforeALineIsSaidBeforeIt(t *testing.T) {
 		p.become(func(p *paper) { p.err, p.most = nil, 1 })
 		blocked := make(chan struct{})
 		p.become(func(p *paper) { p.blocked = blocked })
-		time.Sleep(time.Second) // the writer is stuck with the first line
-		say(t, w, "b\n")        // there is room for no line before half the queue is written
+		<-time.After(time.Second) // the writer is stuck with the first line
+		say(t, w, "b\n")          // there is room for no line before half the queue is written
 		close(blocked)
 		p.become(func(p *paper) { p.blocked = nil })
 		synctest.Wait()
@@ -172,10 +172,10 @@ func TestAnErrorIsWaitedOutWithoutLosingWhatFits(t *testing.T) {
 		p := &paper{err: errors.New("the disk is full")}
 		w := start(p, Options{})
 		say(t, w, "one\n")
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		say(t, w, "two\n")
 		p.become(func(p *paper) { p.err = nil })
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		if want := "one\ntwo\n"; p.read() != want {
 			t.Errorf("written: %q, want %q", p.read(), want)
 		}
@@ -203,7 +203,7 @@ func TestHalfALineIsFinishedUnlessItsReaderIsGone(t *testing.T) {
 				synctest.Wait()
 				p.become(func(p *paper) { p.err = nil })
 				say(t, w, "next\n")
-				time.Sleep(2 * time.Second)
+				<-time.After(2 * time.Second)
 				if p.read() != tc.want {
 					t.Errorf("written: %q, want %q", p.read(), tc.want)
 				}
