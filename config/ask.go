@@ -129,7 +129,7 @@ func (a *Agent) explainStatus(s api.StatusError, what string) error {
 	switch s.Code {
 	case http.StatusNotFound:
 		if !strings.Contains(strings.ToLower(s.Body), "unknown") { // said by no agent that looked for the ID
-			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check the ID, and that -http-addr names a Consul agent", a.o.Address, what, said(s.Body)),
+			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check that -http-addr names a Consul agent, with the right path", a.o.Address, what, said(s.Body)),
 				errors.Join(errUnknown, s))
 		}
 		return watch.Explained(fmt.Sprintf("%s is %v at %s: check the ID, or list what is registered with: consul services list, or GET /v1/agent/services", what, errUnknown, a.o.Address),

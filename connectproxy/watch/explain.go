@@ -86,10 +86,12 @@ func Hint(err error) string {
 		return "name what stands in the agent's certificate with -tls-server-name or CONSUL_TLS_SERVER_NAME"
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return "the agent speaks plain HTTP there: write http:// in -http-addr, or name its HTTPS port"
-	case errors.As(err, &record), strings.Contains(text, "malformed HTTP"):
+	case errors.As(err, &record):
+		return "the agent speaks no TLS there: check the port and the scheme of -http-addr, and CONSUL_HTTP_SSL"
+	case strings.Contains(text, "malformed HTTP"):
 		return "what listens there is no HTTP API: check -http-addr"
 	case errors.As(err, &op) && op.Op == "remote error": // a TLS alert
-		return "the agent refuses the TLS handshake: check -client-cert and -client-key"
+		return "the agent refuses the TLS handshake: check -client-cert and -client-key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY)"
 	case Unreachable(err):
 		return "check that the agent runs and that -http-addr names it"
 	}
