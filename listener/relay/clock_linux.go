@@ -5,7 +5,7 @@ import "time"
 // patience is how long to wait for events: zero is not at all, and negative is
 // for ever.
 func (l *loop) patience() time.Duration {
-	if len(l.ready) > 0 {
+	if l.ready.first != nil {
 		return 0
 	}
 	until := l.due

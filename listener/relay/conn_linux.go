@@ -23,7 +23,9 @@ type conn struct {
 
 	started, moved time.Time // kept only while the connection is timed
 	half           bool      // one direction has ended
-	queued         bool      // is in loop.ready
+	queued         bool      // is in loop.ready, and
+	next           *conn     // who is behind it there
+	load           int       // what its turns have cost lately
 	looks          int       // for how many more sweeps it is in loop.watched
 	ended          bool
 	result         Result // once it has ended
@@ -46,6 +48,7 @@ type side struct {
 	watching           bool   // for room to write
 	more               bool   // what is written is followed by the close
 	partial            []byte // the beginning of a record whose rest is to come
+	behind             bool   // partial holds whole records, left for another turn
 }
 
 // flow is one direction.
@@ -83,13 +86,15 @@ func (c *conn) due(now time.Time) (time.Duration, End) {
 
 var ends = [2]End{ClientReset, UpstreamReset}
 
-// serve moves what can be moved, both ways.
-func (l *loop) serve(c *conn) {
+// serve moves what can be moved, both ways, for one turn each, and returns what
+// that has cost.
+func (l *loop) serve(c *conn) (cost int) {
 	for i := range c.flows {
 		if c.ended {
-			return
+			return cost
 		}
-		err := l.pump(c, i)
+		spent, err := l.pump(c, i)
+		cost += spent
 		if err == nil {
 			err = c.lostAfterEnd(i)
 		}
@@ -97,9 +102,11 @@ func (l *loop) serve(c *conn) {
 			l.failed(c, err)
 		}
 	}
+	c.charge(cost)
 	if !c.ended && c.flows[0].passed && c.flows[1].passed {
 		l.end(c, c.broken, c.cause) // Clean is the zero value
 	}
+	return cost
 }
 
 // failed ends a connection of which a side broke off. If it was writing that
@@ -125,42 +132,50 @@ func (l *loop) failed(c *conn, e *sideError) {
 }
 
 // pump moves bytes from sides[i] to the other until there is nothing to read,
-// no room to write, or it is the others' turn.
-func (l *loop) pump(c *conn, i int) *sideError {
+// no room to write, or it is the others' turn. It returns what that has cost.
+func (l *loop) pump(c *conn, i int) (cost int, _ *sideError) {
 	f, src := &c.flows[i], &c.sides[i]
-	for left := turn; ; {
-		if blocked, err := l.flush(c, i); blocked || err != nil {
-			return err
+	for turn := l.turn(); ; {
+		pending := len(f.pending)
+		blocked, err := l.flush(c, i)
+		cost += max(0, pending-len(f.pending))
+		if blocked || err != nil {
+			return cost, err
 		}
 		if f.ended {
-			return l.passEnd(c, i)
+			return cost, l.passEnd(c, i)
 		}
-		if !src.readable {
-			return nil
+		if !src.readable && !src.behind {
+			return cost, nil
 		}
-		if left <= 0 {
+		if cost >= turn {
 			l.again(c)
-			return nil
+			return cost, nil
 		}
-		n, err := l.move(c, i)
+		spent, err := l.move(c, i, turn-cost)
+		cost += spent
 		if err != nil {
-			return err
+			return cost, err
 		}
-		left -= n
 	}
 }
 
-// move reads once from sides[i] and offers what came to the other side.
-func (l *loop) move(c *conn, i int) (int, *sideError) {
+// move reads once from sides[i] and offers what came to the other side. It
+// returns what that has cost, which is to be no more than most by far.
+func (l *loop) move(c *conn, i, most int) (cost int, _ *sideError) {
 	f, src := &c.flows[i], &c.sides[i]
 	have := copy(l.in, src.partial)
 	n, eof, err := l.read(f, src, have)
 	if err != nil {
 		return 0, &sideError{side: i, err: err}
 	}
+	cost = n + callCost
 	content := l.in[:have+n]
 	if src.tls != nil {
-		if content, err = l.open(c, i, content); err == io.EOF {
+		var spent int
+		content, spent, err = l.open(c, i, content, most)
+		cost += spent
+		if err == io.EOF {
 			l.ended(c, f)
 		} else if err == nil && eof {
 			err = secure.ErrTruncated
@@ -173,29 +188,47 @@ func (l *loop) move(c *conn, i int) (int, *sideError) {
 	}
 	if len(content) > 0 {
 		if err := l.offer(c, i, content); err != nil {
-			return n, err
+			return cost, err
 		}
 	}
 	if err != nil && err != io.EOF {
-		return n, &sideError{side: i, err: err}
+		return cost, &sideError{side: i, err: err}
 	}
 	if f.ended && c.cause != nil {
 		// What looks like an end is what is left of the break.
-		return n, &sideError{side: i, err: c.cause}
+		return cost, &sideError{side: i, err: c.cause}
 	}
-	return n, nil
+	return cost, nil
 }
 
-// open opens the records that have come from sides[i] and keeps the beginning
-// of the next.
-func (l *loop) open(c *conn, i int, sealed []byte) ([]byte, error) {
+// open opens records that have come from sides[i] until they have cost most, and
+// keeps what is left. It returns their content and what the records have cost
+// beyond their bytes.
+func (l *loop) open(c *conn, i int, sealed []byte, most int) (content []byte, cost int, err error) {
 	src := &c.sides[i]
-	content, used, err := src.tls.Open(l.out[:0], sealed)
-	l.keep(src, sealed[used:])
+	content = l.out[:0]
+	rest := sealed
+	for updates := src.tls.KeyUpdates(); err == nil && cost < most; {
+		records, length := whole(rest, recordsAtOnce)
+		if records == 0 {
+			length = len(rest) // Open judges a header by itself
+		}
+		var used int
+		content, used, err = src.tls.Open(content, rest[:length])
+		rest = rest[used:]
+		cost += records*recordCost + (src.tls.KeyUpdates()-updates)*updateCost
+		updates = src.tls.KeyUpdates()
+		if used == 0 {
+			break
+		}
+	}
+	complete, _ := whole(rest, 1)
+	src.behind = err == nil && complete > 0
+	l.keep(src, rest)
 	if werr := l.answer(c, 1-i); werr != nil && err == nil {
 		err = werr.err
 	}
-	return content, err
+	return content, cost, err
 }
 
 // answer sends the key update that the receiver of flows[i] has asked for. Where
@@ -222,12 +255,4 @@ func (l *loop) offer(c *conn, i int, content []byte) *sideError {
 		content = dst.tls.Seal(room[:0], content)
 	}
 	return l.send(c, i, content)
-}
-
-// again gives c another turn after the others'.
-func (l *loop) again(c *conn) {
-	if !c.queued {
-		c.queued = true
-		l.ready = append(l.ready, c)
-	}
 }

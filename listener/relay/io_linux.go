@@ -74,8 +74,12 @@ func (l *loop) release(f *flow) {
 	f.pending, f.hold = nil, nil
 }
 
-// read reads from s behind the bytes that are in l.in already.
+// read reads from s behind the bytes that are in l.in already, unless there are
+// whole records among those.
 func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
+	if s.behind {
+		return 0, false, nil
+	}
 	if s.err != nil {
 		return 0, false, s.err
 	}
@@ -85,7 +89,7 @@ func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
 	if f.batch == 0 {
 		f.batch = minBatch
 	}
-	size := min(f.batch, maxBatch-have)
+	size := min(f.batch, l.turn(), maxBatch-have)
 	for {
 		n, err = unix.Read(s.fd, l.in[have:have+size])
 		switch {

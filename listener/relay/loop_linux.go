@@ -13,8 +13,6 @@ import (
 const (
 	maxBatch = 256 << 10 // bytes read at a time at most
 	minBatch = 16 << 10
-	// turn is how much one connection may move before the others get theirs.
-	turn = 512 << 10
 )
 
 // loop serves connections with one goroutine over one epoll descriptor. All
@@ -36,13 +34,16 @@ type loop struct {
 	in, out []byte // what is read, and what is made of it
 	extra   []byte // see second
 	spare   [len(classes)][][]byte
-	ready   []*conn            // have more to do without waiting for an event
+	ready   line               // have more to do without waiting for an event
 	over    []*conn            // have ended in this round
 	timed   map[*conn]struct{} // those with a limit that may be reached
 	now     time.Time          // of this round, kept only while something is timed
 	due     time.Time          // when tick must look again
 	watched map[*conn]struct{} // those on which something was sent lately
 	sweepAt time.Time          // when sweep must look again
+
+	sinceQuick int // turns in line since a quick connection was served, up to attention
+	unbroken   int // cost of turns in line since the loop has waited or yielded
 }
 
 // event is one readiness report, resolved to its connection.
@@ -68,7 +69,13 @@ func newLoop() (*loop, error) {
 		unix.Close(wake)
 		return nil, err
 	}
-	return &loop{poll: p, wake: wake, timed: make(map[*conn]struct{}), watched: make(map[*conn]struct{})}, nil
+	return &loop{
+		poll: p, wake: wake,
+		in:    make([]byte, maxBatch),
+		out:   make([]byte, 0, secure.Sealed(maxBatch)),
+		timed: make(map[*conn]struct{}), watched: make(map[*conn]struct{}),
+		sinceQuick: attention,
+	}, nil
 }
 
 // add puts c into the loop, or reports that it takes no more. The descriptors
@@ -157,40 +164,44 @@ func (l *loop) quit() {
 
 // run is the loop.
 func (l *loop) run() {
-	l.in = make([]byte, maxBatch)
-	l.out = make([]byte, 0, secure.Sealed(maxBatch))
 	kernel := make([]unix.EpollEvent, 256)
 	events := make([]event, 0, len(kernel))
 	for rounds := 0; ; rounds++ {
-		n := l.poll.wait(kernel, l.patience())
-		var stopping, fresh []*conn
-		var closing bool
-		events, stopping, fresh, closing = l.resolve(kernel[:n], events[:0])
-		if len(l.timed) > 0 || len(fresh) > 0 {
-			l.now = time.Now()
-		}
-		l.admit(fresh)
-		for _, e := range events {
-			e.c.note(e.side, e.bits)
-			l.serve(e.c)
-		}
-		for _, c := range stopping {
-			l.end(c, Closed, nil)
-		}
-		l.serveReady()
-		l.tick()
-		if n == 0 || rounds%1024 == 0 {
-			l.sweep()
-		}
-		clear(events)
-		if closing {
-			l.closeAll()
-		}
-		l.tell()
-		if closing {
+		if l.round(kernel, events, rounds%1024 == 0) {
 			return
 		}
 	}
+}
+
+// round waits for events and serves connections, those that move little first.
+// It reports whether it was the last round.
+func (l *loop) round(kernel []unix.EpollEvent, events []event, sweep bool) (closing bool) {
+	patience := l.patience()
+	if patience != 0 {
+		l.unbroken = 0
+	}
+	n := l.poll.wait(kernel, patience)
+	var stopping, fresh []*conn
+	events, stopping, fresh, closing = l.resolve(kernel[:n], events[:0])
+	if len(l.timed) > 0 || len(fresh) > 0 {
+		l.now = time.Now()
+	}
+	l.admit(fresh)
+	quick := l.serveEvents(events)
+	for _, c := range stopping {
+		l.end(c, Closed, nil)
+	}
+	l.serveReady(quick)
+	l.tick()
+	if n == 0 || sweep {
+		l.sweep()
+	}
+	clear(events)
+	if closing {
+		l.closeAll()
+	}
+	l.tell()
+	return closing
 }
 
 // resolve finds the connections of events. One that has ended since, and
@@ -232,15 +243,6 @@ func (l *loop) admit(fresh []*conn) {
 				c.sides[1-i].err = err.err
 			}
 		}
-		l.serve(c)
-	}
-}
-
-func (l *loop) serveReady() {
-	ready := l.ready
-	l.ready = nil
-	for _, c := range ready {
-		c.queued = false
 		l.serve(c)
 	}
 }

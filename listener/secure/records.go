@@ -43,6 +43,8 @@ type Records struct {
 	closed bool
 	// tickets is nil once no ticket can be kept any more.
 	tickets *ticketKeeper
+	// updates counts the peer's key updates.
+	updates int
 }
 
 // Open opens the complete records at the start of src, appending their content
