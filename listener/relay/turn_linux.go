@@ -15,11 +15,11 @@ const (
 	// shortTurn one for as many turns of theirs, attention, as follow the last of
 	// a quick connection.
 	fullTurn  = maxBatch
-	shortTurn = 64 << 10
+	shortTurn = 32 << 10
 	attention = 128
 	// busyFrom is the cost of a turn, on average, that makes a connection a busy
 	// one. All others are quick.
-	busyFrom = 32 << 10
+	busyFrom = 16 << 10
 
 	// callCost stands for the system calls of reading and writing once,
 	// recordCost for opening a record and updateCost for deriving new keys, ours
@@ -33,7 +33,7 @@ const (
 	// yieldAfter is how much busy connections may move without a pause before
 	// the loop offers its processor to other threads, if a quick one may wait
 	// for them.
-	yieldAfter = 256 << 10
+	yieldAfter = 128 << 10
 )
 
 // line is a queue of connections, linked through themselves.
