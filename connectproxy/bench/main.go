@@ -35,6 +35,8 @@ func run(ctx context.Context, args []string) int {
 		err = serve(ctx, args[1])
 	case len(args) > 0 && args[0] == peer.BareCommand:
 		err = peer.Bare(ctx, args[1:])
+	case len(args) > 0 && args[0] == downloadCommand:
+		err = runDownload(ctx, args[1:], os.Stdout)
 	default:
 		o, parsed := parse(args, os.Stderr)
 		if !parsed {

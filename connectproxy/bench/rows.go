@@ -69,6 +69,7 @@ func rows() []row {
 			},
 		})
 	}
+	rows = append(rows, quietRows(loaded(2))...)
 	return append(rows, idleRow, heldRow, agentRow)
 }
 

@@ -74,30 +74,47 @@ func (b *bench) points(what, peer string) (points []report.Point) {
 const (
 	rateFile = "performance-throughput.svg"
 	p99File  = "performance-p99.svg"
+	busyFile = "performance-busy.svg"
 )
 
-// charts are the plots of the sweeps.
+// busyPoints are the medians of one peer's rows beside busy connections.
+func (b *bench) busyPoints(peer string) (points []report.Point) {
+	for _, k := range besides {
+		if s, ok := b.figures.Summary(quietName(k.busy)+".p99", peer); ok && k.busy > 0 {
+			points = append(points, report.Point{X: float64(k.busy), Y: s.Median})
+		}
+	}
+	return points
+}
+
+// charts are the plots.
 func (b *bench) charts() map[string]report.Chart {
 	const x = "connections (each asks 64 bytes, gets 16 KiB, and asks again)"
 	rate := report.Chart{Title: "Throughput against the number of connections", X: x, Y: "Gbit/s"}
 	p99 := report.Chart{Title: "99th percentile of the answer's time against the number of connections", X: x, Y: "ms", LogY: true}
+	busy := report.Chart{
+		Title: "99th percentile of a small request's time beside busy connections",
+		X:     "connections that download without pause, beside 2 that ask 64 bytes", Y: "ms", LogY: true,
+	}
 	for _, k := range b.options.kinds {
 		line := report.Line{Name: k.Name, Strong: k.Name == peer.Ours, Dashed: k.Reference}
 		line.Points = b.points("rate", k.Name)
 		rate.Lines = append(rate.Lines, line)
 		line.Points = b.points("p99", k.Name)
 		p99.Lines = append(p99.Lines, line)
+		line.Points = b.busyPoints(k.Name)
+		busy.Lines = append(busy.Lines, line)
 	}
-	return map[string]report.Chart{rateFile: rate, p99File: p99}
+	return map[string]report.Chart{rateFile: rate, p99File: p99, busyFile: busy}
 }
 
-// draw writes the plots to a directory and gives their titles by file.
+// draw writes the plots that have any points to a directory and gives their titles by file.
 func (b *bench) draw(dir string) (map[string]string, error) {
 	titles := map[string]string{}
-	if !b.wants(sweepName) {
-		return titles, nil
-	}
 	for file, chart := range b.charts() {
+		if chart.Empty() {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(chart.SVG()), 0o644); err != nil {
 			return nil, fmt.Errorf("writing a plot: %w", err)
 		}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,9 @@ func TestVisitsAreCountedAndSoAreTheirFailures(t *testing.T) {
 	v, err := NewClient(application(t)).Visit(t.Context(), 3, short(&marks))
 	if err != nil || v.Done == 0 || v.Failed != 0 || marks != 2 {
 		t.Errorf("%+v, %d marks, %v", v, marks, err)
+	}
+	if len(v.Times) != int(v.Done) || v.Times[0] <= 0 || !slices.IsSorted(v.Times) {
+		t.Errorf("%d times of %d", len(v.Times), v.Done)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,8 +3,8 @@ package load
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +13,8 @@ type Visits struct {
 	// Done is how many were opened and answered within Took.
 	Done int64
 	Took time.Duration
+	// Times are what those took, in order.
+	Times []time.Duration
 	// Failed is how many were not, and Err the first reason.
 	Failed int
 	Err    error
@@ -24,24 +26,27 @@ func (c *Client) Visit(ctx context.Context, atATime int, w Window) (Visits, erro
 	var (
 		work   sync.WaitGroup
 		p      phases
-		done   atomic.Int64
+		times  = make([][]time.Duration, atATime)
 		failed failures
 	)
-	for range atATime {
+	for i := range times {
 		work.Go(func() {
 			for !p.over.Load() && ctx.Err() == nil {
+				start := time.Now()
 				if err := c.Check(ctx); err != nil {
 					failed.add(err)
 					pause(ctx, time.Millisecond)
 				} else if p.measuring.Load() {
-					done.Add(1)
+					times[i] = append(times[i], time.Since(start))
 				}
 			}
 		})
 	}
 	v := Visits{Took: w.run(ctx, &p)}
 	work.Wait()
-	v.Done, v.Failed, v.Err = done.Load(), failed.n, failed.first
+	v.Times = slices.Concat(times...)
+	slices.Sort(v.Times)
+	v.Done, v.Failed, v.Err = int64(len(v.Times)), failed.n, failed.first
 	if v.Done == 0 && ctx.Err() == nil {
 		return v, fmt.Errorf("opening connections: none of %d was answered: %w", v.Failed, v.Err)
 	}

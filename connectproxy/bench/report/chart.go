@@ -41,6 +41,11 @@ var colours = [][2]string{
 	{"#b86e00", "#f2b14c"}, {"#5c6670", "#aab4be"}, {"#0b7f8f", "#4fd0de"},
 }
 
+// Empty reports whether no line has any points.
+func (c Chart) Empty() bool {
+	return !slices.ContainsFunc(c.Lines, func(l Line) bool { return len(l.Points) > 0 })
+}
+
 // SVG is the chart as a document that is readable on light and on dark ground.
 func (c Chart) SVG() string {
 	var b strings.Builder
