@@ -3,9 +3,11 @@ package connectproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"connect-proxy/listener"
+	"connect-proxy/listener/secure"
 	"connect-proxy/upstream"
 )
 
@@ -29,6 +31,11 @@ func openOutlet(ctx context.Context, r *sharedResolver, o upstream.Options) (*ou
 // to count a failure by.
 func (o *outlet) dial(ctx context.Context) (listener.Target, error) {
 	c, err := o.up.Dial(ctx)
+	return target(c, err)
+}
+
+// target is what a listener needs of a connection to an instance.
+func target(c *upstream.Conn, err error) (listener.Target, error) {
 	if err != nil {
 		return listener.Target{}, named(err)
 	}
@@ -37,6 +44,14 @@ func (o *outlet) dial(ctx context.Context) (listener.Target, error) {
 		Instance: c.Endpoint.Address,
 		Peer:     peerOf(c.Conn),
 		Release:  c.Release,
+		Failed:   c.Failed,
+		Next: func(ctx context.Context, why secure.Refusal, err error) (listener.Target, error) {
+			mark := upstream.ErrUnavailable
+			if why == secure.RefusedAccess {
+				mark = upstream.ErrDenied
+			}
+			return target(c.Next(ctx, fmt.Errorf("%w: %w", mark, err)))
+		},
 	}, nil
 }
 
@@ -54,6 +69,8 @@ func named(err error) error {
 		return listener.WithReason(listener.ReasonUpstreamClock, err)
 	case errors.Is(err, upstream.ErrDenied):
 		return listener.WithReason(listener.ReasonUpstreamDenied, err)
+	case errors.Is(err, upstream.ErrUnavailable):
+		return listener.WithReason(listener.ReasonUpstreamUnavailable, err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +36,23 @@ type conn struct {
 
 	step    atomic.Pointer[stepContext]
 	relayed bool
+	opened  bool      // the Observer has been told
+	since   time.Time // when it was handed to the relay
+	// handing is held while it is: a refusal may come before that is done.
+	handing sync.Mutex
+	// refusal is why the far side refused the connection, and unsent what it
+	// was sent in vain; the next one gets it first.
+	refusal error
+	unsent  []byte
 }
 
 // climb takes the connection up the ladder.
 func (c *conn) climb(ctx context.Context) {
-	reason, err := c.enter(ctx)
+	var reason Reason
+	var err error
+	if c.refusal == nil {
+		reason, err = c.enter(ctx)
+	}
 	if reason == ReasonUnknown {
 		reason, err = c.connect(ctx)
 	}
@@ -106,8 +119,13 @@ func (c *conn) connect(ctx context.Context) (Reason, error) {
 		return ReasonShutdown, nil
 	}
 	defer step.end()
-	target, err := c.o.Dial(step)
+	dial := c.o.Dial
+	if c.refusal != nil {
+		dial = c.dialNext
+	}
+	target, err := dial(step)
 	if err != nil {
+		c.l.conns.attach(c, Target{}) // what has refused is not ours any more
 		return reasonOf(stageDial, err), err
 	}
 	c.l.conns.attach(c, target)
@@ -136,14 +154,16 @@ func (c *conn) refuse(reason Reason, err error) {
 	case ReasonSilent, ReasonHandshakeFailed:
 		_ = c.raw.Close() // a reset could overtake the alert that says why
 	default:
-		// A dial that failed must not look like an answer that was empty.
-		abort(c.client)
+		c.turnAway(reason)
 	}
 	c.finish(relay.Result{}, reason, err)
 }
 
 // end is called by the relay when both sides are closed.
 func (c *conn) end(r relay.Result) {
+	if r.End == relay.Refused && c.resume(r) {
+		return
+	}
 	reason, err := reasonOfEnd(r), r.Err
 	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
 		reason, err = cause, nil
@@ -153,9 +173,7 @@ func (c *conn) end(r relay.Result) {
 
 // finish tells of a connection whose sides are closed and takes it out.
 func (c *conn) finish(r relay.Result, reason Reason, err error) {
-	if c.target.Release != nil {
-		c.target.Release()
-	}
+	c.settle(r)
 	s := Summary{
 		Open:       c.open(),
 		ToUpstream: r.ToUpstream,

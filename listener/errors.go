@@ -37,6 +37,7 @@ func (e *reasonError) Error() string { return e.err.Error() }
 func (e *reasonError) Unwrap() error { return e.err }
 
 var (
+	errEndedAtOnce = errors.New("the instance ended the connection at once, without a byte: its application may be down")
 	errConnections = errors.New("as many connections as allowed are open")
 	errHandshakes  = errors.New("as many handshakes as allowed are in flight")
 	errEnding      = errors.New("listener is being shut down")

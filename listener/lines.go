@@ -75,7 +75,7 @@ func levelOf(log hclog.Logger, s *Summary) (level hclog.Level, wanted bool) {
 		return hclog.Debug, log.IsDebug()
 	case ReasonDenied, ReasonAuthorizationUnknown, ReasonLimit, ReasonIntentionRevoked,
 		ReasonDialFailed, ReasonDialTimeout, ReasonNoEndpoints,
-		ReasonUpstreamDenied, ReasonUpstreamIdentity, ReasonUpstreamClock:
+		ReasonUpstreamDenied, ReasonUpstreamUnavailable, ReasonUpstreamIdentity, ReasonUpstreamClock:
 		return hclog.Warn, log.IsWarn()
 	}
 	return hclog.Info, log.IsInfo()

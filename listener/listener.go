@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"connect-proxy/listener/relay"
+	"connect-proxy/listener/secure"
 )
 
 const (
@@ -34,8 +35,16 @@ type Target struct {
 	Instance string
 	// Peer is the SPIFFE ID it proved; empty for a plain application.
 	Peer string
-	// Release is called once, after Conn is closed; it may be nil.
+	// Release is called once, after Conn is closed; it may be nil. Failed is
+	// called in its place where the far side took the connection and ended it
+	// with err at once, without having sent anything; it may be nil too.
 	Release func()
+	Failed  func(err error)
+	// Next is called in place of both where the far side refused the connection
+	// with err before anything was delivered. It opens another far side, under
+	// DialFunc's rules, or says why there is none. Nil means that the refusal
+	// ends the connection.
+	Next func(ctx context.Context, why secure.Refusal, err error) (Target, error)
 }
 
 // DialFunc opens the far side for one accepted connection. It ends when ctx

@@ -41,7 +41,8 @@ type Summary struct {
 	Err error
 	// Resumed says that the peer came with a session ticket.
 	Resumed bool
-	// Relayed says that the connection got as far as ConnOpened.
+	// Relayed says that the connection got as far as ConnOpened, and was not
+	// refused by the far side afterwards.
 	Relayed bool
 }
 

@@ -58,6 +58,9 @@ const (
 	ReasonNoEndpoints
 	// ReasonUpstreamDenied is a far side that refused our identity.
 	ReasonUpstreamDenied
+	// ReasonUpstreamUnavailable is a far side whose proxy refused the connection
+	// since its application, or a decision on us, cannot be had.
+	ReasonUpstreamUnavailable
 	// ReasonUpstreamIdentity is a far side that did not prove the identity that
 	// it must have.
 	ReasonUpstreamIdentity
@@ -100,6 +103,7 @@ var reasonNames = [reasonCount]string{
 	ReasonDialTimeout:          "dial_timeout",
 	ReasonNoEndpoints:          "no_endpoints",
 	ReasonUpstreamDenied:       "upstream_denied",
+	ReasonUpstreamUnavailable:  "upstream_unavailable",
 	ReasonUpstreamIdentity:     "upstream_identity",
 	ReasonUpstreamClock:        "upstream_clock",
 	ReasonLimit:                "limit",

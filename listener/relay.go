@@ -2,6 +2,7 @@ package listener
 
 import (
 	"errors"
+	"time"
 
 	"connect-proxy/listener/relay"
 	"connect-proxy/listener/secure"
@@ -15,13 +16,24 @@ func (c *conn) handOver() bool {
 	if !ok {
 		return false
 	}
-	c.relayed = true
-	c.o.Observer.ConnOpened(c.open())
-	r := c.l.relay.Start(client, upstream, relay.Options{
+	c.relayed, c.since = true, time.Now()
+	if !c.opened {
+		c.opened = true
+		c.o.Observer.ConnOpened(c.open())
+	}
+	o := relay.Options{
 		IdleTimeout:      c.o.IdleTimeout,
 		MaxLifetime:      c.o.MaxLifetime,
 		HalfCloseTimeout: c.o.HalfCloseTimeout,
-	}, c.end)
+		First:            c.unsent,
+	}
+	if c.target.Next != nil {
+		o.Replay = replayMost
+	}
+	c.unsent = nil
+	c.handing.Lock()
+	defer c.handing.Unlock()
+	r := c.l.relay.Start(client, upstream, o, c.end)
 	if !c.l.conns.relaying(c, r) {
 		r.Close() // cut while both sides changed hands
 	}

@@ -144,6 +144,15 @@ func (t *tracker) relaying(c *conn, r *relay.Relay) bool {
 	return c.cause == ReasonUnknown
 }
 
+// reclaim is yield the other way round: the client's side is the connection's
+// own again. It reports false if the connection was cut.
+func (t *tracker) reclaim(c *conn, client net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.raw, c.client, c.relay = client, client, nil
+	return c.cause == ReasonUnknown
+}
+
 // remove takes a connection out; it has ended.
 func (t *tracker) remove(c *conn) {
 	t.mu.Lock()

@@ -21,6 +21,9 @@ var (
 	ErrClock = errors.New("clocks and certificates disagree")
 	// ErrDenied marks a DialFunc's error: the instance refused our identity.
 	ErrDenied = errors.New("denied by the instance")
+	// ErrUnavailable marks an error of Conn.Next: the instance's proxy works and
+	// its application, or its decision on us, cannot be had.
+	ErrUnavailable = errors.New("the instance cannot serve")
 )
 
 // Attempt is one instance that was tried in vain.

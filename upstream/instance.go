@@ -35,6 +35,9 @@ type trouble struct {
 	aside    int   // times set aside in a row
 	since    int64 // when it was last set aside or cleared
 	last     error
+	// doubted is set by a failure that came after a connection was taken: that
+	// one is taken then says little.
+	doubted bool
 }
 
 // claim is a right to try an instance.
@@ -77,6 +80,26 @@ func (u *Upstream) succeeded(c claim) {
 	if was.aside > 0 {
 		u.log.Info("instance works again", "instance", c.ep.ID, "address", c.ep.Address)
 	}
+}
+
+// doubted reports whether the instance has to prove itself by a connection that
+// lasts.
+func (u *Upstream) doubted(c claim) bool {
+	if !c.troubled.Load() {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return c.trouble.doubted
+}
+
+// failedLater is failed for a connection that the instance had taken.
+func (u *Upstream) failedLater(c claim, err error) {
+	u.mu.Lock()
+	c.trouble.doubted = true
+	c.troubled.Store(true)
+	u.mu.Unlock()
+	u.failed(c, u.options.Load(), err)
 }
 
 // failed adds to the instance's record, unless the attempt was made before the

@@ -25,11 +25,12 @@ const (
 	ReasonIdentity
 	ReasonDenied
 	ReasonClock
+	ReasonUnavailable
 	reasons // how many there are
 )
 
 var reasonNames = [reasons]string{
-	"error", "refused", "timeout", "reset", "unreachable", "name", "tls", "identity", "denied", "clock",
+	"error", "refused", "timeout", "reset", "unreachable", "name", "tls", "identity", "denied", "clock", "unavailable",
 }
 
 // String is the snake_case name.
@@ -56,6 +57,8 @@ func reasonOf(err error) Reason {
 		return ReasonClock
 	case errors.Is(err, ErrDenied):
 		return ReasonDenied
+	case errors.Is(err, ErrUnavailable):
+		return ReasonUnavailable
 	case errors.As(err, &alert), errors.As(err, &certificate), errors.As(err, &record):
 		return ReasonTLS
 	case errors.As(err, &dns):

@@ -34,6 +34,9 @@ type conn struct {
 	// still delivered; valid if cause is set.
 	broken End
 	cause  error
+
+	replay        replay
+	upstreamFirst bool // see Result
 }
 
 // side is one socket. readable and writable are what the kernel is believed to
@@ -113,6 +116,9 @@ func (l *loop) serve(c *conn) (cost int) {
 // found it, the side may have sent something before: its answer to a request
 // that it would not read to the end, say. That is delivered first.
 func (l *loop) failed(c *conn, e *sideError) {
+	if l.refused(c, e) {
+		return
+	}
 	if e.writing && c.cause == nil {
 		c.broken, c.cause = ends[e.side], e.err
 		f := &c.flows[1-e.side]
@@ -187,6 +193,7 @@ func (l *loop) move(c *conn, i, most int) (cost int, _ *sideError) {
 		c.moved = l.now
 	}
 	if len(content) > 0 {
+		c.replay.pass(i, content)
 		if err := l.offer(c, i, content); err != nil {
 			return cost, err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connect-proxy/listener/deadpeer"
+	"connect-proxy/listener/secure"
 )
 
 const copyBufLen = 32 << 10
@@ -25,15 +26,18 @@ type copier struct {
 	moved                atomic.Int64 // when bytes last moved, since started
 	half                 atomic.Bool  // one direction has ended
 
-	mu    sync.Mutex
-	ended bool // end and err are set
-	end   End
-	err   error
-	timer *time.Timer
+	mu            sync.Mutex
+	replay        replay
+	upstreamFirst bool
+	first         bool // a direction has ended
+	ended         bool // end and err are set
+	end           End
+	err           error
+	timer         *time.Timer
 }
 
 func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *Relay {
-	c := &copier{client: client, upstream: upstream, options: o, started: time.Now()}
+	c := &copier{client: client, upstream: upstream, options: o, started: time.Now(), replay: newReplay(o)}
 	e.mu.Lock()
 	e.copying[c] = struct{}{}
 	if e.closed {
@@ -56,13 +60,25 @@ func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *
 // run returns when both directions have ended.
 func (c *copier) run() Result {
 	var up sync.WaitGroup
-	up.Go(func() { c.oneWay(c.upstream, c.client, &c.toUpstream, UpstreamReset, ClientReset) })
+	up.Go(func() {
+		if first := c.options.First; len(first) == 0 || c.pass(c.upstream, first, &c.toUpstream, UpstreamReset) {
+			c.oneWay(c.upstream, c.client, &c.toUpstream, UpstreamReset, ClientReset)
+		}
+	})
 	c.oneWay(c.client, c.upstream, &c.toClient, ClientReset, UpstreamReset)
 	up.Wait()
 	c.stop(Clean)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Result{ToUpstream: c.toUpstream.Load(), ToClient: c.toClient.Load(), End: c.end, Err: c.err}
+	r := Result{
+		ToUpstream: c.toUpstream.Load(), ToClient: c.toClient.Load(), End: c.end, Err: c.err,
+		UpstreamFirst: c.upstreamFirst || c.end == UpstreamReset || c.end == Refused,
+	}
+	if c.end == Refused {
+		_ = c.client.SetReadDeadline(time.Time{})
+		r.ToUpstream, r.Undelivered = 0, &Undelivered{c.client, c.replay.sent}
+	}
+	return r
 }
 
 // oneWay copies from src to dst and passes the end of src on.
@@ -72,28 +88,68 @@ func (c *copier) oneWay(dst, src net.Conn, count *atomic.Int64, dstEnd, srcEnd E
 	for {
 		n, err := src.Read(*buf)
 		if n > 0 {
-			m, werr := dst.Write((*buf)[:n])
-			count.Add(int64(m))
-			c.moved.Store(int64(time.Since(c.started)))
-			if werr != nil {
-				// What dst sent before it broke off is still on its way: the
-				// other direction ends by itself, in the reset.
-				c.broken(dstEnd, werr)
+			c.remember(dst == c.client, (*buf)[:n])
+			if !c.pass(dst, (*buf)[:n], count, dstEnd) {
 				return
 			}
 		}
 		if err == io.EOF {
-			c.ending()
+			c.ending(dst == c.client)
 			if w, ok := dst.(Conn); ok {
 				_ = w.CloseWrite()
 			}
 			return
 		}
 		if err != nil {
-			c.fail(srcEnd, err)
+			if dst != c.client || !c.refused(err) {
+				c.fail(srcEnd, err)
+			}
 			return
 		}
 	}
+}
+
+// pass writes p to dst and reports whether dst took it.
+func (c *copier) pass(dst net.Conn, p []byte, count *atomic.Int64, dstEnd End) bool {
+	n, err := dst.Write(p)
+	count.Add(int64(n))
+	c.moved.Store(int64(time.Since(c.started)))
+	if err != nil {
+		// What dst sent before it broke off is still on its way: the other
+		// direction ends by itself, in the reset.
+		c.broken(dstEnd, err)
+	}
+	return err == nil
+}
+
+func (c *copier) remember(fromUpstream bool, p []byte) {
+	side := 0
+	if fromUpstream {
+		side = 1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.replay.pass(side, p)
+}
+
+// refused ends a connection that the upstream has refused and leaves the
+// client's side open. It reports whether err says so.
+func (c *copier) refused(err error) bool {
+	if _, ok := secure.RefusalOf(err); !ok {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || !c.replay.possible() {
+		return false
+	}
+	c.ended, c.end, c.err = true, Refused, err
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	_ = c.client.SetReadDeadline(time.Unix(1, 0)) // ends the other direction
+	_ = c.upstream.Close()
+	return true
 }
 
 // broken notes that a side takes no more, and leaves the other direction some
@@ -104,7 +160,7 @@ func (c *copier) broken(end End, err error) {
 		c.end, c.err = end, err
 	}
 	c.mu.Unlock()
-	c.ending()
+	c.ending(end == UpstreamReset)
 	side := c.upstream
 	if end == ClientReset {
 		side = c.client
@@ -112,10 +168,14 @@ func (c *copier) broken(end End, err error) {
 	_ = side.SetReadDeadline(time.Now().Add(time.Second))
 }
 
-// ending starts the clock of a half-closed connection.
-func (c *copier) ending() {
+// ending starts the clock of a half-closed connection, which the upstream has
+// ended or the client.
+func (c *copier) ending(byUpstream bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.first {
+		c.first, c.upstreamFirst = true, byUpstream
+	}
 	c.moved.Store(int64(time.Since(c.started)))
 	if c.half.Store(true); !c.ended {
 		c.arm()

@@ -10,8 +10,15 @@ import (
 
 // ended marks the end that f's sender gave it.
 func (l *loop) ended(c *conn, f *flow) {
-	f.ended = true
+	c.endedBy(f)
 	l.halfClosed(c)
+}
+
+func (c *conn) endedBy(f *flow) {
+	f.ended = true
+	if f == &c.flows[1] && !c.flows[0].ended {
+		c.upstreamFirst = true
+	}
 }
 
 // halfClosed starts the clock of a connection with one direction left.
@@ -74,6 +81,23 @@ func (l *loop) end(c *conn, end End, err error) {
 	if c.ended {
 		return
 	}
+	l.remove(c)
+	for i := range c.sides {
+		if end != Clean && !c.stillDelivering(i) {
+			_ = unix.SetsockoptLinger(c.sides[i].fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		unix.Close(c.sides[i].fd)
+	}
+	c.result = Result{
+		ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err,
+		UpstreamFirst: c.upstreamFirst || end == UpstreamReset,
+	}
+	l.over = append(l.over, c)
+}
+
+// remove takes c out of the loop and gives back its buffers. Its descriptors are
+// left open.
+func (l *loop) remove(c *conn) {
 	c.ended = true
 	delete(l.timed, c)
 	delete(l.watched, c)
@@ -82,13 +106,7 @@ func (l *loop) end(c *conn, end End, err error) {
 	l.free = append(l.free, c.slot)
 	l.mu.Unlock()
 	for i := range c.sides {
-		if end != Clean && !c.stillDelivering(i) {
-			_ = unix.SetsockoptLinger(c.sides[i].fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		}
-		unix.Close(c.sides[i].fd)
 		l.keep(&c.sides[i], nil)
 		l.release(&c.flows[i])
 	}
-	c.result = Result{ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err}
-	l.over = append(l.over, c)
 }

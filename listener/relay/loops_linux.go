@@ -36,7 +36,7 @@ func (l *loop) start(client, upstream net.Conn, o Options, done func(Result)) (*
 	if l == nil {
 		return nil, false
 	}
-	c := &conn{loop: l, options: o, done: done}
+	c := &conn{loop: l, options: o, done: done, replay: newReplay(o)}
 	if !take(c, client, upstream) {
 		return nil, false
 	}
@@ -117,6 +117,15 @@ func (c *conn) adopt(i, fd int, nc net.Conn) {
 		s.tls, s.partial = d.Records, d.Unread
 		c.flows[1-i].pending = d.Unsent
 		nc = d.Raw
+	}
+	if first := c.options.First; i == 1 && len(first) > 0 {
+		f := &c.flows[0]
+		if f.owed = int64(len(first)); s.tls != nil {
+			f.pending = s.tls.Seal(f.pending, first)
+		} else {
+			f.pending = append([]byte(nil), first...)
+		}
+		c.options.First = nil
 	}
 	_ = nc.Close()
 }

@@ -108,7 +108,7 @@ func check(t *testing.T, m *mesh, client, server script, seed uint64) {
 		}
 		return
 	}
-	if r != (Result{ToUpstream: int64(len(up.sent)), ToClient: int64(len(down.sent))}) {
+	if r.End != Clean || r.Err != nil || r.ToUpstream != int64(len(up.sent)) || r.ToClient != int64(len(down.sent)) {
 		t.Fatalf("%+v, want clean with %d and %d bytes", r, len(up.sent), len(down.sent))
 	}
 	if !serverClean || !clientClean || len(atServer) != len(up.sent) || len(atClient) != len(down.sent) {

@@ -31,15 +31,15 @@ func (c *conn) prime() {
 		}
 		s := scratches.Get().(*scratch)
 		content := c.first(i, s)
-		f.owed = int64(len(content))
-		data := content
+		c.replay.pass(i, content)
+		f.owed += int64(len(content))
+		data := append(s.sealed[:0], f.pending...)
 		if dst.tls != nil {
-			data = append(s.sealed[:0], f.pending...)
-			if len(content) > 0 {
-				data = dst.tls.Seal(data, content)
-			}
-			f.pending = nil
+			data = dst.tls.Seal(data, content)
+		} else {
+			data = append(data, content...)
 		}
+		f.pending = nil
 		c.push(i, data)
 		scratches.Put(s)
 	}
@@ -63,7 +63,8 @@ func (c *conn) first(i int, s *scratch) []byte {
 		src.partial = nil
 	}
 	if err == io.EOF {
-		c.flows[i].ended, c.half = true, true
+		c.endedBy(&c.flows[i])
+		c.half = true
 	} else if err != nil {
 		src.err = err
 	}

@@ -17,6 +17,15 @@ type Options struct {
 	// HalfCloseTimeout ends a connection of which one direction has ended and
 	// on whose other nothing has moved for so long; zero means never.
 	HalfCloseTimeout time.Duration
+
+	// Replay keeps what the client sends, up to so many bytes, until the
+	// upstream sends something: an upstream that refuses the connection before
+	// that (secure.RefusalOf) ends it as Refused, with the client's side left
+	// open for another. Zero keeps nothing. The client must be a plain socket.
+	Replay int
+	// First goes to the upstream before what the client sends from now on:
+	// what an upstream before has refused (Undelivered.Sent).
+	First []byte
 }
 
 // timed reports whether anything in o needs the clock from the start.
@@ -42,10 +51,13 @@ const (
 	HalfClose
 	// Closed is a call of Relay.Close or Engine.Close.
 	Closed
+	// Refused is an upstream that refused the connection before anything was
+	// delivered (Options.Replay).
+	Refused
 )
 
 func (e End) String() string {
-	names := [...]string{"clean", "client reset", "upstream reset", "idle", "lifetime", "half-close", "closed"}
+	names := [...]string{"clean", "client reset", "upstream reset", "idle", "lifetime", "half-close", "closed", "refused"}
 	if int(e) < len(names) {
 		return names[e]
 	}
@@ -58,9 +70,23 @@ type Result struct {
 	// the kernel for that side.
 	ToUpstream, ToClient int64
 	End                  End
-	// Err says why a side broke off; nil unless End is ClientReset or
-	// UpstreamReset.
+	// Err says why a side broke off; nil unless End is ClientReset,
+	// UpstreamReset or Refused.
 	Err error
+	// UpstreamFirst is set where it was the upstream that ended its direction
+	// first, or broke off.
+	UpstreamFirst bool
+	// Undelivered is what is left of a connection that was refused; nil unless
+	// End is Refused.
+	Undelivered *Undelivered
+}
+
+// Undelivered is the client's side of a connection that was refused, open and the
+// caller's, and what came from it, which goes to the next upstream first
+// (Options.First).
+type Undelivered struct {
+	Client net.Conn
+	Sent   []byte
 }
 
 // Conn is what a relay needs of a connection that no event loop can take.

@@ -71,7 +71,9 @@ func (h *byHand) pour() *conn {
 			}
 		}
 	}()
-	go func() { _, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{far}, make([]byte, 256<<10)) }()
+	go func() {
+		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{far}, make([]byte, 256<<10))
+	}()
 	for n := 0; !c.busy(); n++ {
 		if n == 1000 {
 			h.Fatalf("after 1000 turns its load is %d", c.load)
@@ -290,10 +292,10 @@ func detachedLeg(t *testing.T) (peer secure.Detached, ours net.Conn) {
 	}
 	shaken := make(chan accepted, 1)
 	go func() {
-		conn, err := secure.Server(t.Context(), b, server)
+		conn, err := own(server).Server(t.Context(), b)
 		shaken <- accepted{conn, err}
 	}()
-	app, err := secure.Client(t.Context(), a, client)
+	app, err := own(client).Client(t.Context(), a)
 	must(t, err)
 	peer, ok := app.Detach()
 	if !ok {
