@@ -14,7 +14,6 @@ import (
 type refusal struct {
 	e      *Engine
 	app    *net.TCPConn // the client's own end
-	first  *secure.Conn // the first instance's
 	client net.Conn     // the relay's
 	done   chan Result
 	dial   func() (ours, theirs *secure.Conn)
