@@ -144,6 +144,7 @@ func (c *copier) refused(err error) bool {
 		return false
 	}
 	c.ended, c.end, c.err = true, Refused, err
+	c.replay.most += copyBufLen // for what the other direction has read by now
 	if c.timer != nil {
 		c.timer.Stop()
 	}

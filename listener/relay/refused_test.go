@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"testing"
@@ -156,4 +157,47 @@ func TestNothingIsSentTwiceOnceTheUpstreamHasAnsweredOrTooMuchWasSent(t *testing
 			t.Fatalf("%+v", res)
 		}
 	})
+}
+
+// heldReader is a client whose second read stays with its reader until let go.
+type heldReader struct {
+	*net.TCPConn
+	reads int
+	held  chan struct{} // closed when the second read is done
+	let   chan struct{} // closed to let it return
+}
+
+func (h *heldReader) Read(p []byte) (int, error) {
+	n, err := h.TCPConn.Read(p)
+	if h.reads++; h.reads == 2 {
+		close(h.held)
+		<-h.let
+	}
+	return n, err
+}
+
+func TestWhatIsReadWhileTheInstanceRefusesIsNotLost(t *testing.T) {
+	r := newRefusal(t, false)
+	client := &heldReader{TCPConn: r.client.(*net.TCPConn), held: make(chan struct{}), let: make(chan struct{})}
+	theirs := r.begin(client, nil, 1000)
+	request := random(1200)
+	_, err := r.app.Write(request[:600])
+	must(t, err)
+	d, ok := theirs.Detach()
+	if !ok {
+		t.Fatal("not detached")
+	}
+	_, err = io.ReadFull(d.Raw, make([]byte, 600+secure.Overhead))
+	must(t, err)
+	_, err = r.app.Write(request[600:])
+	must(t, err)
+	<-client.held
+	_, err = d.Raw.Write(d.Records.Alert(nil, 112))
+	must(t, err)
+	_, _ = io.ReadAll(d.Raw) // the refusal is known, the read has not returned
+	close(client.let)
+	res := r.result(t)
+	if res.End != Refused || !bytes.Equal(res.Undelivered.Sent, request) {
+		t.Fatalf("ended as %v with %d bytes to send again, not all %d", res.End, len(res.Undelivered.Sent), len(request))
+	}
 }
