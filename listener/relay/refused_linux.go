@@ -29,7 +29,8 @@ func (l *loop) refused(c *conn, e *sideError) bool {
 	return true
 }
 
-// handBack makes the client's descriptor a net.Conn again.
+// handBack makes the client's descriptor a net.Conn again. Where none can be
+// had, the client may be reset by then.
 func (l *loop) handBack(c *conn) (net.Conn, bool) {
 	fd := c.sides[0].fd
 	// The kernel keeps watching a descriptor of which there is a duplicate.
@@ -40,5 +41,9 @@ func (l *loop) handBack(c *conn) (net.Conn, bool) {
 	c.sides[0].fd = -1
 	defer file.Close()
 	client, err := net.FileConn(file) // has a descriptor of its own
-	return client, err == nil
+	if err != nil {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		return nil, false
+	}
+	return client, true
 }
