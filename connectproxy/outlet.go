@@ -44,6 +44,7 @@ func target(c *upstream.Conn, err error) (listener.Target, error) {
 		Instance: c.Endpoint.Address,
 		Peer:     peerOf(c.Conn),
 		Release:  c.Release,
+		Answered: c.Answered,
 		Failed:   c.Failed,
 		Next: func(ctx context.Context, why secure.Refusal, err error) (listener.Target, error) {
 			mark := upstream.ErrUnavailable

@@ -35,12 +35,14 @@ type Target struct {
 	Instance string
 	// Peer is the SPIFFE ID it proved; empty for a plain application.
 	Peer string
-	// Release is called once, after Conn is closed; it may be nil. Failed is
-	// called in its place where the far side took the connection and ended it
-	// with err at once, without having sent anything; it may be nil too.
-	Release func()
-	Failed  func(err error)
-	// Next is called in place of both where the far side refused the connection
+	// Release is called once, after Conn is closed; it may be nil. Answered is
+	// called in its place where the far side had sent something, and Failed
+	// where it took the connection and ended it with err at once, without that;
+	// they may be nil too.
+	Release  func()
+	Answered func()
+	Failed   func(err error)
+	// Next is called in place of these where the far side refused the connection
 	// with err before anything was delivered. It opens another far side, under
 	// DialFunc's rules, or says why there is none. Nil means that the refusal
 	// ends the connection.

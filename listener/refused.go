@@ -68,6 +68,8 @@ func (c *conn) settle(r relay.Result) {
 			err = errEndedAtOnce
 		}
 		t.Failed(err)
+	case t.Answered != nil && r.ToClient > 0:
+		t.Answered()
 	case t.Release != nil:
 		t.Release()
 	}

@@ -11,8 +11,8 @@ import (
 // connections and ended them at once is believed again.
 const provenAfter = time.Second
 
-// Conn is a connection to an instance. It counts until one of Release, Failed
-// and Next is called, each of which says that it has ended and none of which
+// Conn is a connection to an instance. It counts until one of Release, Answered,
+// Failed and Next is called, each of which says that it has ended and none of which
 // closes it; what comes after the first does nothing. They are safe for
 // concurrent use.
 type Conn struct {
@@ -33,7 +33,15 @@ type Conn struct {
 
 // Release says that the connection has ended.
 func (c *Conn) Release() {
-	if c.end() {
+	if c.end(false) {
+		c.u.live.Add(-1)
+	}
+}
+
+// Answered says that the connection has ended and that the instance had sent
+// something: if it was in doubt it is believed again, however soon that was.
+func (c *Conn) Answered() {
+	if c.end(true) {
 		c.u.live.Add(-1)
 	}
 }
@@ -42,7 +50,7 @@ func (c *Conn) Release() {
 // it, with err and without having sent anything: its application may be down.
 // It counts as a failure of the instance.
 func (c *Conn) Failed(err error) {
-	if c.end() {
+	if c.end(false) {
 		c.u.live.Add(-1)
 		c.u.failedLater(c.claim(), err)
 	}
@@ -55,7 +63,7 @@ func (c *Conn) Failed(err error) {
 func (c *Conn) Next(ctx context.Context, err error) (*Conn, error) {
 	u := c.u
 	o := u.options.Load()
-	if c.end() {
+	if c.end(false) {
 		u.failedLater(c.claim(), err)
 	} else {
 		u.live.Add(1)
@@ -87,12 +95,18 @@ func (c *Conn) began() int64 {
 }
 
 // end takes the connection out of the instance's count, once.
-func (c *Conn) end() bool {
+func (c *Conn) end(answered bool) bool {
 	if !c.ended.CompareAndSwap(false, true) {
 		return false
 	}
 	c.in.live.Add(-1)
-	if c.proven != nil && c.proven.Stop() && c.probe {
+	if c.proven == nil || !c.proven.Stop() {
+		return true
+	}
+	switch {
+	case answered:
+		c.prove()
+	case c.probe:
 		c.in.probing.Store(false) // nothing was learnt
 	}
 	return true
