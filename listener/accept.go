@@ -19,11 +19,9 @@ const (
 	// kernel's queue before it closes the socket, and queueMost bounds it all.
 	queueWait = 500 * time.Microsecond
 	queueMost = 100 * time.Millisecond
-	// slotPatience is how long a client over MaxHandshakes is kept waiting, and
-	// with it all those behind it in the kernel's queue. A burst of honest
-	// clients frees a place within a millisecond; where none gets free for so
-	// long, those places are held by somebody who means no handshake.
-	slotPatience = 250 * time.Millisecond
+	// seatRetry is how often a client that waits for a place looks whether
+	// another has become overdue.
+	seatRetry = 5 * time.Millisecond
 )
 
 // acceptor is the state of the accept loop's goroutine.
@@ -32,7 +30,6 @@ type acceptor struct {
 	backoff time.Duration // zero while all is well
 	said    time.Time     // when trouble was last said, and
 	told    bool          // whether that was this trouble
-	crowded bool          // waiting for a handshake to end was in vain
 }
 
 // accept takes clients until the socket is to be closed, and closes it.
@@ -63,37 +60,34 @@ func (l *Listener) accept() error {
 func (a *acceptor) take(raw net.Conn) {
 	o := a.l.options.Load()
 	c := &conn{l: a.l, o: o, addr: raw.RemoteAddr(), raw: raw, client: raw, start: time.Now()}
-	err := a.l.conns.add(c, o)
-	if errors.Is(err, errHandshakes) {
-		err = a.awaitSlot(c, o)
-	} else {
-		a.crowded = false
-	}
-	if err != nil {
+	if err := a.l.conns.add(c, o); err != nil {
 		c.refuse(ReasonLimit, err)
 		return
+	}
+	if o.Handshake != nil {
+		c.source = sourceOf(c.addr)
+		a.seat(c)
 	}
 	a.l.crew.climb(c)
 }
 
-// awaitSlot waits until a handshake has ended in whose place c can go.
-func (a *acceptor) awaitSlot(c *conn, o *settings) error {
-	if a.crowded {
-		return errHandshakes
-	}
-	patience := time.NewTimer(slotPatience)
-	defer patience.Stop()
+// seat returns when c has a place among the strangers. That takes a moment at
+// most: whoever holds a place gives way soon.
+func (a *acceptor) seat(c *conn) {
 	for {
-		err := a.l.conns.retry(c, o)
-		if err == nil {
-			return nil
+		now := time.Now()
+		cut, ok := a.l.conns.seat(c, a.l.options.Load().MaxHandshakes, now)
+		end(cut)
+		if ok {
+			return
 		}
+		retry := time.NewTimer(seatRetry)
 		select {
 		case <-a.l.conns.slot:
-		case <-patience.C:
-			a.crowded = true
-			return err
+		case <-retry.C:
 		}
+		retry.Stop()
+		a.l.conns.waited(time.Since(now))
 	}
 }
 
@@ -110,7 +104,7 @@ func (a *acceptor) emptyQueue() {
 		switch {
 		case err == nil:
 			a.take(raw)
-		case !isTimeout(err) || !waiting(a.l.ln):
+		case !isTimeout(err) || !readable(a.l.ln):
 			return
 		}
 	}

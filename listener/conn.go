@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type conn struct {
 	o     *settings // of the moment it was accepted
 	addr  net.Addr  // the client's
 	start time.Time
+	// source is what counts as the client's address among strangers.
+	source netip.Addr
 
 	// Guarded by tracker.mu, written by the connection's goroutine alone, which
 	// may read them without. The sockets are nil once the relay has them.
@@ -33,11 +36,16 @@ type conn struct {
 	place      place
 	cause      Reason
 	relay      *relay.Relay
+	// Where it stands until it is authorized.
+	ahead, behind *conn
+	partyLine     *partyLine // nil in a line that is nobody's
+	since         time.Time
+	spoken        bool // it has sent a byte
 
-	step    atomic.Pointer[stepContext]
-	relayed bool
-	opened  bool      // the Observer has been told
-	since   time.Time // when it was handed to the relay
+	step      atomic.Pointer[stepContext]
+	relayed   bool
+	opened    bool // the Observer has been told
+	relayedAt time.Time
 	// handing is held while it is: a refusal may come before that is done.
 	handing sync.Mutex
 	// refusal is why the far side refused the connection, and unsent what it
@@ -77,6 +85,7 @@ func (c *conn) enter(ctx context.Context) (Reason, error) {
 		}
 		return ReasonSilent, errSilent
 	}
+	c.l.conns.spoke(c)
 	session, err := c.o.Handshake(&deadlineContext{ctx, deadline}, c.raw)
 	switch {
 	case err == nil:
@@ -88,7 +97,7 @@ func (c *conn) enter(ctx context.Context) (Reason, error) {
 	if session.Peer == "" { // nothing could revoke it later
 		return ReasonHandshakeFailed, errNoPeer
 	}
-	c.l.conns.identify(c, session)
+	c.l.conns.identify(c, session, c.l.options.Load().MaxAuthorizations)
 	if c.o.Authorize == nil {
 		return ReasonAuthorizationUnknown, errNoAuthorize
 	}
@@ -145,7 +154,7 @@ func (c *conn) isCut() bool { return c.l.conns.cause(c) != ReasonUnknown }
 // refuse ends a connection that will not be relayed.
 func (c *conn) refuse(reason Reason, err error) {
 	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
-		reason, err = cause, nil
+		reason, err = cause, errOfCut(cause)
 	}
 	if c.target.Conn != nil {
 		abort(c.target.Conn)

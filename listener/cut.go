@@ -66,6 +66,17 @@ func (c *conn) sever(r Reason, cut []severed) []severed {
 	return append(cut, severed{c.client, c.target.Conn, c.step.Load(), c.relay})
 }
 
+// errOfCut says what a connection was cut for where its reason does not.
+func errOfCut(r Reason) error {
+	switch r {
+	case ReasonHandshakeEvicted:
+		return errEvicted
+	case ReasonLimit:
+		return errDecisions
+	}
+	return nil
+}
+
 func end(cut []severed) {
 	for _, s := range cut {
 		if s.step != nil {

@@ -39,7 +39,8 @@ func (e *reasonError) Unwrap() error { return e.err }
 var (
 	errEndedAtOnce = errors.New("the instance ended the connection at once, without a byte: its application may be down")
 	errConnections = errors.New("as many connections as allowed are open")
-	errHandshakes  = errors.New("as many handshakes as allowed are in flight")
+	errEvicted     = errors.New("handshake was unfinished when a newer client needed its place")
+	errDecisions   = errors.New("as many clients as allowed wait for their authorization, most of them under this identity")
 	errEnding      = errors.New("listener is being shut down")
 	errSilent      = errors.New("closed before the handshake began")
 	errNoPeer      = errors.New("client has no identity")

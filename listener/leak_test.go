@@ -119,7 +119,7 @@ func visitAll(t *testing.T, l *running, w world, kinds map[string]visit, n int) 
 
 type usage struct {
 	goroutines, descriptors int
-	heap                    uint64
+	heap, stack             uint64
 }
 
 func footprint() usage {
@@ -127,7 +127,7 @@ func footprint() usage {
 	runtime.GC() // pools keep their things over one
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return usage{runtime.NumGoroutine(), len(listenertest.Descriptors()), m.HeapAlloc}
+	return usage{runtime.NumGoroutine(), len(listenertest.Descriptors()), m.HeapAlloc, m.StackInuse}
 }
 
 // tally counts what has ended and keeps nothing.
@@ -142,6 +142,12 @@ func (n *tally) ConnClosed(listener.Summary) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.closed++
+}
+
+func (n *tally) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
 }
 
 func (n *tally) expect(more int) {

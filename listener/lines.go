@@ -67,11 +67,11 @@ func (w *lines) closed(log hclog.Logger, s *Summary) {
 }
 
 // levelOf says who has to know, and whether log is for them. A health check
-// tells nobody anything; a stranger or a reset is daily bread; a peer that was
+// tells nobody anything; evictions have a line for all of them; a stranger or a reset is daily bread; a peer that was
 // recognized and not served is something to look at.
 func levelOf(log hclog.Logger, s *Summary) (level hclog.Level, wanted bool) {
 	switch s.Reason {
-	case ReasonSilent:
+	case ReasonSilent, ReasonHandshakeEvicted:
 		return hclog.Debug, log.IsDebug()
 	case ReasonDenied, ReasonAuthorizationUnknown, ReasonLimit, ReasonIntentionRevoked,
 		ReasonDialFailed, ReasonDialTimeout, ReasonNoEndpoints,

@@ -22,10 +22,14 @@ const (
 	DefaultDialTimeout = 5 * time.Second
 	// DefaultMaxHandshakes is how many strangers may be on their way to an
 	// identity at a time. One that sends nothing holds 4 kB here, one in the
-	// middle of its handshake 16 kB, so that all of them hold 16 MB at worst;
+	// middle of its handshake 32 kB, so that all of them hold 32 MB at worst;
 	// and two cores finish as many honest handshakes in half a second, so that
-	// a crowd of clients that come back at once need not wait for long.
+	// a crowd of clients that come back at once need not wait for long. Five
+	// hundred strangers a second leave each handshake two seconds.
 	DefaultMaxHandshakes = 1024
+	// DefaultMaxAuthorizations is how many clients may wait for their
+	// authorization at a time. Each holds 32 kB.
+	DefaultMaxAuthorizations = 1024
 )
 
 // Target is the far side of an accepted connection, as a DialFunc opened it.
@@ -98,9 +102,14 @@ type Options struct {
 	// MaxConnections is the most connections at a time, zero for no limit. Only
 	// authorized ones take a place, so that strangers cannot use them up.
 	MaxConnections int
-	// MaxHandshakes is the most connections at a time that have not been
-	// authorized yet; zero means DefaultMaxHandshakes.
+	// MaxHandshakes is the most connections at a time whose clients have not
+	// proven an identity; zero means DefaultMaxHandshakes. Beyond it one of them
+	// gives way to each that comes.
 	MaxHandshakes int
+	// MaxAuthorizations is the most connections at a time whose clients have and
+	// wait for Authorize; zero means DefaultMaxAuthorizations. Beyond it the
+	// latest of the identity that has most of them is refused.
+	MaxAuthorizations int
 
 	// Relay moves the bytes of connections that have climbed the ladder; several
 	// listeners may share one, whose owner closes it after them. Nil gives this
@@ -132,6 +141,9 @@ func (o Options) settings() *settings {
 	}
 	if o.MaxHandshakes <= 0 {
 		o.MaxHandshakes = DefaultMaxHandshakes
+	}
+	if o.MaxAuthorizations <= 0 {
+		o.MaxAuthorizations = DefaultMaxAuthorizations
 	}
 	if o.Observer == nil {
 		o.Observer = nopObserver{}

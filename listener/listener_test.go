@@ -174,26 +174,6 @@ func TestTwoHandshakesForOnePlaceLetOnePass(t *testing.T) {
 	}
 }
 
-func TestHandshakesOverTheLimitAreRefusedAfterAShortWait(t *testing.T) {
-	w, app := newWorld(t), listenertest.NewEcho(t)
-	o := w.public(app.Addr())
-	o.MaxHandshakes = 2
-	l := start(t, o)
-	stranger := l.dial(t)
-	l.dial(t)
-	listenertest.Eventually(t, "the strangers are accepted", func() bool { return l.Live() == 2 })
-	l.expectRefused(t)
-	if s := l.wait(t, 1)[0]; s.Reason != listener.ReasonLimit {
-		t.Errorf("reason %s", s.Reason)
-	}
-
-	_ = stranger.Close()
-	l.wait(t, 2)
-	if got := exchange(t, l.dialTLS(t, w.ca, w.web), "hello"); got != "hello" {
-		t.Errorf("answer %q", got)
-	}
-}
-
 func TestABurstOverMaxHandshakesIsServedWholly(t *testing.T) {
 	w, app := newWorld(t), listenertest.NewEcho(t)
 	o := w.public(app.Addr())

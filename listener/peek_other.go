@@ -11,5 +11,5 @@ const peeks = false
 // nothing.
 func awaitByte(net.Conn) error { return nil }
 
-// waiting cannot be known here.
-func waiting(net.Listener) bool { return false }
+// readable cannot be known here.
+func readable(any) bool { return false }

@@ -52,9 +52,10 @@ func awaitByte(raw net.Conn) error {
 	return nil
 }
 
-// waiting reports whether the kernel holds a client that nobody has accepted.
-func waiting(ln net.Listener) bool {
-	sc, ok := ln.(syscall.Conn)
+// readable reports whether something waits in a socket: bytes that nobody has
+// read, its end, or with a listener a client that nobody has accepted.
+func readable(socket any) bool {
+	sc, ok := socket.(syscall.Conn)
 	if !ok {
 		return false
 	}

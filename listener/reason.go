@@ -45,6 +45,9 @@ const (
 	ReasonHandshakeFailed
 	// ReasonHandshakeTimeout is a client that did not do so in time.
 	ReasonHandshakeTimeout
+	// ReasonHandshakeEvicted is a client that had not done so when a newer one
+	// needed its place.
+	ReasonHandshakeEvicted
 	// ReasonDenied is a client that was recognized and may not pass.
 	ReasonDenied
 	// ReasonAuthorizationUnknown is a client that was recognized while nobody
@@ -67,8 +70,8 @@ const (
 	// ReasonUpstreamClock is a far side whose certificate, or ours, is not valid
 	// by one of the two clocks.
 	ReasonUpstreamClock
-	// ReasonLimit is a connection over MaxConnections or MaxHandshakes, or over
-	// a limit of the far side.
+	// ReasonLimit is a connection over MaxConnections or MaxAuthorizations, or
+	// over a limit of the far side.
 	ReasonLimit
 	// ReasonIntentionRevoked is an open connection whose peer is no longer
 	// allowed.
@@ -97,6 +100,7 @@ var reasonNames = [reasonCount]string{
 	ReasonSilent:               "silent",
 	ReasonHandshakeFailed:      "handshake_failed",
 	ReasonHandshakeTimeout:     "handshake_timeout",
+	ReasonHandshakeEvicted:     "handshake_evicted",
 	ReasonDenied:               "denied",
 	ReasonAuthorizationUnknown: "authorization_unknown",
 	ReasonDialFailed:           "dial_failed",

@@ -62,7 +62,7 @@ func (c *conn) dialNext(ctx context.Context) (Target, error) {
 func (c *conn) settle(r relay.Result) {
 	t := c.target
 	switch {
-	case t.Failed != nil && c.relayed && r.UpstreamFirst && r.ToClient == 0 && time.Since(c.since) < atOnce:
+	case t.Failed != nil && c.relayed && r.UpstreamFirst && r.ToClient == 0 && time.Since(c.relayedAt) < atOnce:
 		err := r.Err
 		if err == nil {
 			err = errEndedAtOnce

@@ -16,7 +16,7 @@ func (c *conn) handOver() bool {
 	if !ok {
 		return false
 	}
-	c.relayed, c.since = true, time.Now()
+	c.relayed, c.relayedAt = true, time.Now()
 	if !c.opened {
 		c.opened = true
 		c.o.Observer.ConnOpened(c.open())

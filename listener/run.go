@@ -31,11 +31,9 @@ func (l *Listener) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- l.accept() }()
 
-	select {
-	case <-ctx.Done():
+	if !l.watch(ctx) {
 		l.conns.cutAll(ReasonShutdown)
 		l.stop()
-	case <-l.conns.empty:
 	}
 	<-l.conns.empty
 	err := <-failed
@@ -44,8 +42,41 @@ func (l *Listener) Run(ctx context.Context) error {
 		l.relay.Close()
 	}
 	l.lines.flush(l.options.Load().log)
+	l.tellEvictions()
 	close(l.finished)
 	return err
+}
+
+// watch tells of evictions until every connection has ended and none can come,
+// or until ctx is done, which it reports by false.
+func (l *Listener) watch(ctx context.Context) bool {
+	telling := false
+	due := time.NewTimer(evictionsAgain)
+	due.Stop() // until there is something to tell
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-l.conns.empty:
+			return true
+		case <-l.conns.evictions.begun:
+			if !telling {
+				telling = true
+				due.Reset(evictionsFirst)
+			}
+		case <-due.C:
+			if telling = l.tellEvictions(); telling {
+				due.Reset(evictionsAgain)
+			}
+		}
+	}
+}
+
+// tellEvictions writes a line if there is anything to tell.
+func (l *Listener) tellEvictions() bool {
+	e, held := l.conns.evicted()
+	return e.log(l.options.Load().log, held)
 }
 
 // StopAccepting closes the socket and leaves the connections alone. What the

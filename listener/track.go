@@ -16,34 +16,34 @@ type tracker struct {
 	// byPeer holds the first connection of each list.
 	byPeer map[string]*conn
 	live   int
-	// handshaking are those that hold a place of MaxHandshakes, admitted those
-	// that hold one of MaxConnections.
-	handshaking, admitted int
+	// strangers are those that hold a place of MaxHandshakes, admitted is how
+	// many hold one of MaxConnections.
+	strangers strangers
+	admitted  int
+	// judged are those that have proven an identity and are being authorized.
+	judged fairQueue
+	// leaving is how many have lost their place to others and have not ended.
+	leaving   int
+	evictions evictions
 	// cutting is set once everything is to end: what is added later ends too.
 	cutting Reason
 	// sealed means that nothing is added any more; empty is closed when then
 	// nothing is left.
 	sealed bool
 	empty  chan struct{}
-	// slot is signalled when a handshake ends while someone waits for that.
+	// slot is signalled when a stranger's place gets free while someone waits
+	// for that.
 	slot    chan struct{}
 	waiting bool
 }
 
-// place is what a connection counts as.
-type place uint8
-
-const (
-	placeNone place = iota
-	placeHandshake
-	placeAdmitted
-)
-
 func newTracker() *tracker {
 	return &tracker{
-		byPeer: make(map[string]*conn),
-		empty:  make(chan struct{}),
-		slot:   make(chan struct{}, 1),
+		byPeer:    make(map[string]*conn),
+		strangers: newStrangers(),
+		evictions: newEvictions(),
+		empty:     make(chan struct{}),
+		slot:      make(chan struct{}, 1),
 	}
 }
 
@@ -64,53 +64,7 @@ func (t *tracker) add(c *conn, o *settings) error {
 	if o.Handshake == nil {
 		t.admitted++
 		c.place = placeAdmitted
-		return nil
 	}
-	if t.handshaking >= o.MaxHandshakes {
-		return errHandshakes
-	}
-	t.handshaking++
-	c.place = placeHandshake
-	return nil
-}
-
-// retry is add's last step for a connection that waited for a slot.
-func (t *tracker) retry(c *conn, o *settings) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.handshaking >= o.MaxHandshakes {
-		t.waiting = true
-		return errHandshakes
-	}
-	t.waiting = false
-	t.handshaking++
-	c.place = placeHandshake
-	return nil
-}
-
-// identify moves a connection to its identity's list.
-func (t *tracker) identify(c *conn, s Session) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.unlink(c)
-	c.client, c.peer, c.resumed = s.Conn, s.Peer, s.Resumed
-	t.link(c)
-}
-
-// admit exchanges the place among the handshakes for one among the
-// connections.
-func (t *tracker) admit(c *conn, max int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c.place == placeAdmitted {
-		return nil
-	}
-	t.leave(c)
-	if max > 0 && t.admitted >= max {
-		return errConnections
-	}
-	t.admitted++
-	c.place = placeAdmitted
 	return nil
 }
 
@@ -228,24 +182,6 @@ func (t *tracker) unlink(c *conn) {
 		delete(t.byPeer, c.peer)
 	}
 	c.prev, c.next = nil, nil
-}
-
-// leave gives back the place that a connection holds.
-func (t *tracker) leave(c *conn) {
-	switch c.place {
-	case placeHandshake:
-		t.handshaking--
-		if t.waiting {
-			t.waiting = false
-			select {
-			case t.slot <- struct{}{}:
-			default: // a token that an impatient waiter left
-			}
-		}
-	case placeAdmitted:
-		t.admitted--
-	}
-	c.place = placeNone
 }
 
 func (t *tracker) finish() {

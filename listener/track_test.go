@@ -26,7 +26,7 @@ func TestTheSetIsWhatAModelSays(t *testing.T) {
 		case k == 1:
 			c := order[random.IntN(len(order))]
 			peer := fmt.Sprint("peer", random.IntN(5))
-			tr.identify(c, Session{Peer: peer})
+			tr.identify(c, Session{Peer: peer}, 1000)
 			model[c] = peer
 		default:
 			i := random.IntN(len(order))
@@ -41,8 +41,8 @@ func TestTheSetIsWhatAModelSays(t *testing.T) {
 		tr.remove(c)
 	}
 	<-tr.empty
-	if tr.admitted != 0 || tr.handshaking != 0 || len(tr.byPeer) != 0 {
-		t.Errorf("left: %d admitted, %d handshaking, %d peers", tr.admitted, tr.handshaking, len(tr.byPeer))
+	if tr.admitted != 0 || tr.strangers.len() != 0 || len(tr.byPeer) != 0 {
+		t.Errorf("left: %d admitted, %d strangers, %d peers", tr.admitted, tr.strangers.len(), len(tr.byPeer))
 	}
 }
 
