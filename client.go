@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/connectproxy/queue"
 )
 
 // defaultAgent is where an agent serves its HTTP API unless told otherwise.
@@ -121,6 +123,7 @@ type agentClient struct {
 	*api.Client
 	transport *tokenTransport
 	tls       *agentTLS
+	http      *http.Transport // beneath it
 }
 
 // newClient connects nothing yet. It reads the TLS files and the token file,
@@ -143,11 +146,6 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 		// the transport's own, by the files of the start.
 		TLSClientConfig:     secured.config,
 		TLSHandshakeTimeout: handshakeLimit,
-		// A watch holds a connection while it blocks and gives it back for a
-		// moment between two questions; the default of 2 would then close and
-		// open one per answer.
-		MaxIdleConnsPerHost: 32,
-		IdleConnTimeout:     90 * time.Second,
 	}
 	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return secured.dial(ctx, func(ctx context.Context) (net.Conn, error) { return transport.DialContext(ctx, network, address) })
@@ -165,7 +163,7 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 		scheme = "https"
 	}
 	tokens := &tokenTransport{
-		base: transport, token: s.token, file: s.tokenFile, last: s.token, logger: logger, limit: answerTimeout,
+		base: queue.New(transport, logger), token: s.token, file: s.tokenFile, last: s.token, logger: logger, limit: answerTimeout,
 		renew: secured.wantsNewConnection,
 	}
 	client, err := api.NewClient(&api.Config{
@@ -180,5 +178,5 @@ func newClient(s agentSettings, logger hclog.Logger) (agentClient, error) {
 	if err != nil {
 		return agentClient{}, fmt.Errorf("preparing the client of the agent at %s: %w", s.address, err)
 	}
-	return agentClient{Client: client, transport: tokens, tls: secured}, nil
+	return agentClient{Client: client, transport: tokens, tls: secured, http: transport}, nil
 }

@@ -158,7 +158,7 @@ func TestAServerNameMayComeWithAPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.transport.base.TLSClientConfig.ServerName; got != "server.dc1.consul" {
+	if got := c.http.TLSClientConfig.ServerName; got != "server.dc1.consul" {
 		t.Errorf("server name %q", got)
 	}
 }

@@ -88,6 +88,7 @@ var star = []struct {
 	may []string
 }{
 	{"connectproxy/watch", nil},
+	{"connectproxy/queue", nil},
 	{"connectproxy/admin", []string{"listener"}},
 	{"connectproxy/logwriter", nil},
 	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/"}},
@@ -98,7 +99,7 @@ var star = []struct {
 	{"listener/listenertest", nil},
 	{"listener/secure/record", nil},
 	{"listener/", []string{"listener/"}},
-	{"", []string{"config", "connectproxy", "connectproxy/admin", "connectproxy/logwriter"}},
+	{"", []string{"config", "connectproxy", "connectproxy/admin", "connectproxy/logwriter", "connectproxy/queue"}},
 }
 
 // testsMay is what tests may import on top, wherever they are: the two packages

@@ -26,7 +26,7 @@ const answerTimeout = 10 * time.Second
 // on, so that a token can be rotated under a running proxy. There are few
 // requests, most of them block for minutes, so the file is simply read for each.
 type tokenTransport struct {
-	base   *http.Transport
+	base   carrier
 	token  string // without a file, or while it is empty from the start
 	file   string
 	logger hclog.Logger
@@ -39,6 +39,12 @@ type tokenTransport struct {
 	mu     sync.Mutex
 	last   string // the file's last usable content
 	broken bool   // the file could not be used, and that was said
+}
+
+// carrier carries requests to the agent.
+type carrier interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 var _ http.RoundTripper = (*tokenTransport)(nil)

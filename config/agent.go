@@ -15,10 +15,16 @@ import (
 	"connect-proxy/connectproxy/watch"
 )
 
-// managedWait is how long an agent is asked to block for a managed proxy. Its
-// hash does not cover the service's port or the agent-wide defaults, so a
-// change of those is found when the time is over.
-const managedWait = 10 * time.Second
+// The registration is asked for every leastPause, and less often where it takes
+// the agent long to tell, as that of a thousand upstreams does: a share of one in
+// costShare of its time is spent on it. It is not held as a blocking query: that
+// would take a connection to the agent for itself, and the hash of a managed
+// proxy does not cover the service's port or the agent-wide defaults.
+const (
+	leastPause = time.Second
+	mostPause  = 10 * time.Second
+	costShare  = 150
+)
 
 // managedKill is what an agent leaves a managed proxy between SIGINT and
 // SIGKILL.
@@ -51,8 +57,10 @@ type AgentOptions struct {
 type Agent struct {
 	o     AgentOptions
 	watch *watch.Watch[answer]
-	// found is the proxy of SidecarFor once it is known. It belongs to fetch.
+	// found is the proxy of SidecarFor once it is known, cost how long the last
+	// answer took. They belong to fetch.
 	found string
+	cost  time.Duration
 	// given belongs to Next.
 	given *Config
 
@@ -68,16 +76,13 @@ func NewAgent(o AgentOptions) *Agent {
 		o.Address = "the local agent"
 	}
 	a := &Agent{o: o}
-	wo := watch.Options[answer]{
+	a.watch = watch.New(watch.Options[answer]{
 		Name:   "configuration",
 		Fetch:  a.fetch,
 		Equal:  func(a, b answer) bool { return a == b },
+		Pace:   func() time.Duration { return min(max(a.cost*costShare, leastPause), mostPause) },
 		Logger: o.Logger,
-	}
-	if o.Managed {
-		wo.Wait = managedWait
-	}
-	a.watch = watch.New(wo)
+	})
 	return a
 }
 
@@ -183,7 +188,7 @@ type answer struct {
 }
 
 // fetch asks for the registration once, or finds out whose to ask for.
-func (a *Agent) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration) (answer, watch.Cursor, error) {
+func (a *Agent) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (answer, watch.Cursor, error) {
 	id := a.o.ProxyID
 	if a.o.SidecarFor != "" {
 		if a.found == "" {
@@ -198,11 +203,12 @@ func (a *Agent) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration)
 		}
 		id = a.found
 	}
-	q := (&api.QueryOptions{WaitHash: cur.Hash, WaitTime: wait}).WithContext(ctx)
-	ans, hash, err := a.ask(id, q)
+	began := time.Now()
+	ans, err := a.ask(id, (&api.QueryOptions{}).WithContext(ctx))
+	a.cost = time.Since(began)
 	if errors.Is(err, errUnknown) {
 		// The sidecar may come back under another ID.
 		a.found = ""
 	}
-	return ans, watch.Cursor{Hash: hash}, err
+	return ans, watch.Cursor{}, err
 }

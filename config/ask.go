@@ -24,32 +24,31 @@ var errUnknown = errors.New("not registered")
 // ask gets a proxy's registration. Consul 1.2 knows a managed proxy by its own
 // endpoint alone, later agents without managed proxies by the other alone, and
 // both say 404 for what they do not know.
-func (a *Agent) ask(id string, q *api.QueryOptions) (answer, string, error) {
+func (a *Agent) ask(id string, q *api.QueryOptions) (answer, error) {
 	what := fmt.Sprintf("proxy %s", quoted(id))
 	if a.o.Managed {
-		body, hash, err := a.get("/v1/agent/connect/proxy/"+id, what, q)
+		body, err := a.get("/v1/agent/connect/proxy/"+id, what, q)
 		if !errors.Is(err, errUnknown) {
 			if m, bad := unmarshal[managedAnswer](body); err == nil && (bad != nil || m.ProxyServiceID == "") {
 				err = a.rubbish(what, bad)
 			}
-			return answer{id: id, managed: true, body: body}, hash, err
+			return answer{id: id, managed: true, body: body}, err
 		}
 	}
-	body, hash, err := a.get("/v1/agent/service/"+id, what, q)
+	body, err := a.get("/v1/agent/service/"+id, what, q)
 	if s, bad := unmarshal[serviceAnswer](body); err == nil && (bad != nil || s.ID == "") {
 		err = a.rubbish(what, bad)
 	}
-	return answer{id: id, body: body}, hash, err
+	return answer{id: id, body: body}, err
 }
 
 // get returns what the agent said, as long as it is JSON.
-func (a *Agent) get(path, what string, q *api.QueryOptions) (body, hash string, err error) {
+func (a *Agent) get(path, what string, q *api.QueryOptions) (string, error) {
 	var raw json.RawMessage
-	meta, err := a.o.Client.Raw().Query(path, &raw, q)
-	if err != nil {
-		return "", "", a.explain(err, what)
+	if _, err := a.o.Client.Raw().Query(path, &raw, q); err != nil {
+		return "", a.explain(err, what)
 	}
-	return string(raw), meta.LastContentHash, nil
+	return string(raw), nil
 }
 
 var errEmpty = errors.New("it is about nothing")

@@ -121,7 +121,7 @@ func newAuthorizer(o authorizerOptions) *authorizer {
 		ask: askAgent(o.Client),
 		match: watch.New(watch.Options[intentions]{
 			Name: "intentions", Fetch: fetchIntentions(o), Logger: o.Logger,
-			Equal: func(a, b intentions) bool { return a == b },
+			Equal: func(a, b intentions) bool { return a == b }, Wait: intentionsWait,
 		}),
 		asks:      make(chan *decision, maxIdentities),
 		decisions: make(map[string]*decision),

@@ -10,14 +10,14 @@ import (
 
 // A real CA refuses leafs of less than an hour unless it is told not to look. It
 // dates them a minute back, which leaves a minute of these, and the agent renews
-// such short ones with every answer: some three times a second.
+// such short ones with every question, of which there is one in five seconds.
 func TestRotationsOfAShortLeafFailNoHandshake(t *testing.T) {
 	agenttest.SkipShort(t)
 	t.Parallel()
 	a := agenttest.Modern(t, agenttest.Options{})
 	a.SetCAConfig(map[string]any{"LeafCertTTL": "2m", "SkipValidate": true})
 	m := startMesh(t, a, meshOptions{})
-	const rotations = 30
+	const rotations = 10
 	serials := map[string]map[string]bool{"db": {}, "web": {}}
 	agenttest.Eventually(t, 100*time.Second, func() error {
 		for _, n := range []*node{m.db, m.web} {

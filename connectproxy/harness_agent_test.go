@@ -195,16 +195,19 @@ type client struct {
 
 func dial(t *testing.T, address string) *client {
 	t.Helper()
-	network := "tcp"
-	if strings.HasPrefix(address, "/") {
-		network = "unix"
-	}
-	c, err := net.Dial(network, address)
+	c, err := net.Dial(networkOf(address), address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	return &client{Conn: c, t: t, r: bufio.NewReader(c)}
+}
+
+func networkOf(address string) string {
+	if strings.HasPrefix(address, "/") {
+		return "unix"
+	}
+	return "tcp"
 }
 
 // ask sends a line and returns the name of the application that answers.
@@ -255,7 +258,7 @@ func reaches(t *testing.T, address, name string) {
 
 // answeredBy opens a connection and says whether it is name that answers.
 func answeredBy(address, name string) error {
-	c, err := net.Dial("tcp", address)
+	c, err := net.Dial(networkOf(address), address)
 	if err != nil {
 		return err
 	}
@@ -269,7 +272,7 @@ func answeredBy(address, name string) error {
 
 // unanswered is an error if a connection to the address is served.
 func unanswered(address string) error {
-	c, err := net.Dial("tcp", address)
+	c, err := net.Dial(networkOf(address), address)
 	if err != nil {
 		return nil
 	}

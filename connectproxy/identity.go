@@ -49,6 +49,9 @@ type identity struct {
 	leaf   *watch.Watch[*leaf]
 	roots  *watch.Watch[*roots]
 
+	// overdue is set when a newer leaf should long have come.
+	overdue *atomic.Bool
+
 	current atomic.Pointer[generation]
 
 	ready chan struct{}
@@ -68,15 +71,17 @@ func newIdentity(o identityOptions) *identity {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	overdue := new(atomic.Bool)
 	return &identity{
-		o:      o,
-		dialer: listener.NewDialer(),
-		ready:  make(chan struct{}),
+		o:       o,
+		overdue: overdue,
+		dialer:  listener.NewDialer(),
+		ready:   make(chan struct{}),
 		leaf: watch.New(watch.Options[*leaf]{
-			Name: "leaf", Fetch: fetchLeaf(o, o.Now), Equal: (*leaf).same, Logger: o.Logger,
+			Name: "leaf", Fetch: fetchLeaf(o, overdue, o.Now), Equal: (*leaf).same, Poll: leafPace, Logger: o.Logger,
 		}),
 		roots: watch.New(watch.Options[*roots]{
-			Name: "roots", Fetch: fetchRoots(o, o.Now), Equal: (*roots).same, Logger: o.Logger,
+			Name: "roots", Fetch: fetchRoots(o, o.Now), Equal: (*roots).same, Poll: rootsPace, Logger: o.Logger,
 		}),
 	}
 }
@@ -103,6 +108,7 @@ func (i *identity) keep(ctx context.Context) error {
 		now := i.o.Now()
 		due := i.renewal(asked)
 		if !due.IsZero() && !now.Before(due) {
+			i.overdue.Store(true)
 			i.leaf.Refresh()
 			asked, due = now, i.renewal(now)
 		}

@@ -15,6 +15,11 @@ import (
 // two states of it can be compared. What it means stays Consul's to say.
 type intentions string
 
+// intentionsWait is how long the agent is asked to wait for a change. It is
+// short since an agent goes on waiting for a proxy that has gone, and counts its
+// connection.
+const intentionsWait = time.Minute
+
 // deciding are the parts of an intention that a decision can depend on. The
 // rest, such as a description or an index, changes without changing one.
 type deciding struct {

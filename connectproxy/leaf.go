@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -76,10 +77,30 @@ func (l *leaf) renewAt() time.Time {
 	return c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 4)
 }
 
-// fetchLeaf asks the agent for the leaf certificate of o's service.
-func fetchLeaf(o identityOptions, now func() time.Time) watch.Fetch[*leaf] {
-	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (*leaf, watch.Cursor, error) {
-		answer, meta, err := o.Client.Agent().ConnectCALeaf(o.Service, queryOptions(ctx, o, cur, wait))
+const (
+	// leafPace is how often the leaf is asked for.
+	leafPace = 5 * time.Second
+	// leafWait is how long the agent may wait for a newer one each time. That it
+	// is asked for something newer has it look for that until it is asked again,
+	// which in some versions nothing else does.
+	leafWait = 20 * time.Millisecond
+	// leafFirstWait is the same without a leaf, for agents that make even those
+	// questions wait.
+	leafFirstWait = watch.DefaultFirstWait
+)
+
+// fetchLeaf asks the agent for the leaf certificate of o's service, and for one
+// of this moment whatever there was before where overdue is set. The result is
+// for one goroutine.
+func fetchLeaf(o identityOptions, overdue *atomic.Bool, now func() time.Time) watch.Fetch[*leaf] {
+	var have watch.Cursor
+	return func(ctx context.Context, _ watch.Cursor, _ time.Duration) (*leaf, watch.Cursor, error) {
+		asked, wait := have, leafWait
+		if overdue.Swap(false) || have == (watch.Cursor{}) {
+			asked, wait = watch.Cursor{}, leafFirstWait
+		}
+		have = watch.Cursor{}
+		answer, meta, err := o.Client.Agent().ConnectCALeaf(o.Service, queryOptions(ctx, o, asked, wait))
 		if err != nil {
 			return nil, watch.Cursor{}, needs(err, "service:write", o.Service)
 		}
@@ -96,7 +117,8 @@ func fetchLeaf(o identityOptions, now func() time.Time) watch.Fetch[*leaf] {
 			c := l.cert.Leaf
 			return nil, watch.Cursor{}, &clockError{what: leafName, from: c.NotBefore, until: c.NotAfter, now: now}
 		}
-		return l, watch.Cursor{Index: meta.LastIndex}, nil
+		have = watch.Cursor{Index: meta.LastIndex}
+		return l, watch.Cursor{}, nil
 	}
 }
 

@@ -19,7 +19,7 @@ type outlet struct {
 }
 
 func openOutlet(ctx context.Context, r *sharedResolver, o upstream.Options) (*outlet, error) {
-	o.Resolver = r
+	o.Resolver, o.Shared = r, true
 	up, err := upstream.New(o)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,7 @@ type Proxy struct {
 	relay     *relay.Engine // moves the bytes of every listener
 	wake      chan struct{} // of the registrar; holds one call
 	said      said          // only the loop touches it
+	tidy      tidy          // likewise
 	// proven is the identity with whose first leaf the loop has reckoned; only
 	// the loop touches it.
 	proven *duty
@@ -186,7 +187,8 @@ func (p *Proxy) loop(ctx, base context.Context, pulled <-chan pull) error {
 				return err
 			}
 		case <-p.awaited():
-		case <-tick.C:
+		case now := <-tick.C:
+			p.tidy.look(now)
 		}
 		p.reconcile(base)
 		p.tell()

@@ -19,6 +19,8 @@ type resolvers struct {
 	// datacenter is the agent's own, or "" if ctx is done before it is known.
 	datacenter func(ctx context.Context) string
 
+	turns upstream.Turns
+
 	mu   sync.Mutex // guards what follows
 	open map[route]*sharedResolver
 }
@@ -39,12 +41,6 @@ type sharedResolver struct {
 	pool  *resolvers
 	task  *task
 	users int // guarded by pool.mu
-}
-
-// Run takes the place of the resolver's own, which runs once for all its users.
-func (*sharedResolver) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // acquire returns the route's resolver, running. Every acquire needs a release.
@@ -87,6 +83,7 @@ func (p *resolvers) resolver(d route) upstream.Resolver {
 			Partition:       d.Partition,
 			Datacenter:      d.Datacenter,
 			LocalDatacenter: p.datacenter,
+			Turns:           &p.turns,
 			Logger:          p.logger,
 		})
 	}
@@ -98,6 +95,7 @@ func (p *resolvers) resolver(d route) upstream.Resolver {
 		Datacenter:      d.Datacenter,
 		LocalDatacenter: p.datacenter,
 		MeshGateway:     d.meshGateway,
+		Turns:           &p.turns,
 		Logger:          p.logger,
 	})
 }

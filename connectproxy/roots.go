@@ -152,8 +152,8 @@ var errNoCertificate = errors.New("no certificate in it")
 
 // fetchRoots asks the agent for the roots. It needs no permission.
 func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
-	return func(ctx context.Context, cur watch.Cursor, wait time.Duration) (*roots, watch.Cursor, error) {
-		answer, meta, err := askRoots(ctx, o, cur, wait)
+	return func(ctx context.Context, _ watch.Cursor, _ time.Duration) (*roots, watch.Cursor, error) {
+		answer, meta, err := askRoots(ctx, o, watch.Cursor{}, 0)
 		if err == nil && answer.TrustDomain == "" {
 			// The agent asked its servers before they had an authority, and
 			// remembers that; left alone it asks again after up to a minute, for
@@ -168,9 +168,13 @@ func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
 		if err != nil {
 			return nil, watch.Cursor{}, err
 		}
-		return r, watch.Cursor{Index: meta.LastIndex}, nil
+		return r, watch.Cursor{}, nil
 	}
 }
+
+// rootsPace is how often the roots are asked for, which the agent answers from
+// memory.
+const rootsPace = 2 * time.Second
 
 // newRootsWait is how long an agent is given to learn of a first authority.
 const newRootsWait = 2 * time.Second

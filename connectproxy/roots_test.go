@@ -39,9 +39,9 @@ func TestRootsThatTheAgentMissedAreAskedForAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	fetch := fetchRoots(identityOptions{Client: client, Service: "web"}, time.Now)
-	r, cur, err := fetch(context.WithoutCancel(t.Context()), watch.Cursor{}, time.Second)
-	if err != nil || cur.Index != 8 || r.trustDomain != real.TrustDomain() {
-		t.Fatalf("%v, index %d", err, cur.Index)
+	r, _, err := fetch(context.WithoutCancel(t.Context()), watch.Cursor{}, time.Second)
+	if err != nil || r.trustDomain != real.TrustDomain() {
+		t.Fatalf("roots %+v: %v", r, err)
 	}
 	c.HttpClient.CloseIdleConnections()
 }

@@ -3,21 +3,19 @@ package upstream
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
 
 	"connect-proxy/connectproxy/watch"
 )
 
 const (
-	// DefaultChainPoll is how often a discovery chain is asked for. It is not
-	// held as a blocking query, since that would double what every proxy holds
-	// at its agent, for something that changes when an operator writes a
-	// configuration entry.
+	// DefaultChainPoll is how often the discovery chain of a destination in use
+	// is asked for: it changes when an operator writes a configuration entry.
 	DefaultChainPoll = 10 * time.Second
 	// linger is how long targets after the one in use go on being watched, so
 	// that a service that comes and goes does not start them each time.
@@ -41,9 +39,11 @@ type ChainOptions struct {
 	// or of theirs. Empty leaves it to the chain, which knows the defaults of
 	// the mesh, and is directly where there is none.
 	MeshGateway string
-	// Poll is the time between two questions for the chain; zero means
-	// DefaultChainPoll.
+	// Poll is the time between two questions for the chain while it is in use;
+	// zero means DefaultChainPoll.
 	Poll time.Duration
+	// Turns is as in ServiceOptions.
+	Turns *Turns
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -54,8 +54,7 @@ type ChainOptions struct {
 //
 // The first target with healthy instances is the destination, and instances
 // whose checks only warn are healthy unless a subset says OnlyPassing, as
-// Consul has it. A target is watched only while those before it have none, so
-// that in the ordinary case one request per destination is held at the agent.
+// Consul has it. A target is asked for only while those before it have none.
 func NewChain(o ChainOptions) Resolver {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -63,15 +62,19 @@ func NewChain(o ChainOptions) Resolver {
 	if o.Poll <= 0 {
 		o.Poll = DefaultChainPoll
 	}
+	i := newInterest(o.Turns)
 	c := &chain{
-		o:    o,
-		wake: make(chan struct{}, 1),
-		legs: make(map[question]*leg),
+		o:        o,
+		interest: i,
+		wake:     make(chan struct{}, 1),
+		looks:    make(chan chan<- []*leg),
+		legs:     make(map[question]*leg),
 		plans: watch.New(watch.Options[plan]{
 			Name:   "discovery chain " + o.Name,
 			Fetch:  newCompiler(o).fetch,
 			Equal:  plan.equal,
-			Poll:   o.Poll,
+			Pace:   func() time.Duration { return i.pace(o.Poll) },
+			Turn:   i.enter(false),
 			Logger: o.Logger,
 		}),
 	}
@@ -82,9 +85,12 @@ func NewChain(o ChainOptions) Resolver {
 // chain is a Resolver made of a watch of the chain and one for each target that
 // matters.
 type chain struct {
-	o       ChainOptions
-	plans   *watch.Watch[plan]
-	wake    chan struct{} // holds one call to look at the targets
+	o        ChainOptions
+	plans    *watch.Watch[plan]
+	interest *interest
+	wake     chan struct{} // holds one call to look at the targets
+	// looks is calls to do so that are told which targets matter.
+	looks   chan chan<- []*leg
 	current atomic.Pointer[published]
 
 	// What follows belongs to choose's goroutine.
@@ -120,30 +126,39 @@ func (c *chain) Status() watch.Status {
 }
 
 func (c *chain) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.plans.Run(ctx) })
-	g.Go(func() error { return c.choose(ctx, g) })
-	return g.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { _ = c.plans.Run(ctx) })
+	defer all.Wait()
+	return c.choose(ctx, &all)
 }
 
-// choose follows the plan and its targets. The goroutines of targets are g's.
-func (c *chain) choose(ctx context.Context, g *errgroup.Group) error {
-	tick := time.NewTicker(glance)
-	defer tick.Stop()
+// choose follows the plan and its targets. The goroutines of targets are all's.
+func (c *chain) choose(ctx context.Context, all *sync.WaitGroup) error {
+	var answer chan<- []*leg
 	for {
 		changed := c.plans.Changed()
 		var glances <-chan time.Time
+		var legs []*leg
 		if p, ok := c.plans.Latest(); ok {
 			c.adopt(p)
-			c.look(func(q question) *leg { return c.leg(ctx, g, q) })
+			c.look(func(q question) *leg {
+				l := c.leg(ctx, all, q)
+				legs = append(legs, l)
+				return l
+			})
 			// With one target there is nothing that only time brings about.
 			if len(p.targets) > 1 {
-				glances = tick.C
+				glances = time.After(glance)
 			}
+		}
+		if answer != nil {
+			answer <- legs
+			answer = nil
 		}
 		select {
 		case <-changed:
 		case <-c.wake:
+		case answer = <-c.looks:
 		case <-glances:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -244,23 +259,21 @@ func (c *chain) stop(q question, l *leg) {
 }
 
 // leg returns the question's, asked from now on.
-func (c *chain) leg(ctx context.Context, g *errgroup.Group, q question) *leg {
+func (c *chain) leg(ctx context.Context, all *sync.WaitGroup, q question) *leg {
 	if l := c.legs[q]; l != nil {
 		return l
 	}
 	o := ServiceOptions{
 		Client: c.o.Client, Name: q.service, Namespace: q.namespace, Partition: q.partition, Datacenter: q.datacenter,
-		LocalDatacenter: c.o.LocalDatacenter, Filter: q.filter, Warning: q.warning, Logger: c.o.Logger,
+		LocalDatacenter: c.o.LocalDatacenter, Filter: q.filter, Warning: q.warning, Turns: c.o.Turns, Logger: c.o.Logger,
 	}
-	l := &leg{service: NewService(o), started: time.Now()}
+	l := &leg{service: newService(o, c.interest, c.poke), started: time.Now()}
 	if q.gateway != "" {
-		l.gateways = newGateways(o, q.gateway, q.datacenter, c.o.Poll)
+		g := newGateways(o, q.gateway, q.datacenter, c.o.Poll, c.interest, c.poke)
+		l.gateways = &g
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
-	g.Go(func() error {
-		l.run(ctx, c.poke)
-		return nil // a target's end is not the group's
-	})
+	all.Go(func() { l.run(ctx) })
 	c.legs[q] = l
 	return l
 }

@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// maxConfirm is how long the first connection after a rest waits for the agent's
+// word.
+const maxConfirm = time.Second
+
 // Dial connects to an instance within ConnectTimeout and ctx. The error is
 // ErrLimit, ErrNoEndpoints, Ready's or a *DialError. The caller owns the Conn
 // and must call its Release.
@@ -32,11 +36,25 @@ func (u *Upstream) dial(ctx context.Context, o *Options, timeout time.Duration) 
 			return nil, fmt.Errorf("dialling %s: %w", o.Name, err)
 		}
 	}
+	u.use(ctx, timeout)
 	if err := u.available(ctx, o); err != nil {
 		return nil, err
 	}
 	s := search{u: u, o: o, timeout: timeout}
 	return s.next(ctx)
+}
+
+// use has the agent's word confirmed if the destination has not been in use.
+// Where it does not come in time, what was known before must do.
+func (u *Upstream) use(ctx context.Context, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, min(maxConfirm, timeout/4))
+	defer cancel()
+	if !u.resolver.Use(ctx) {
+		return
+	}
+	if s, ok := u.resolver.Set(); ok {
+		u.apply(s) // rather than when follow gets to it
+	}
 }
 
 // timeout is for a Dial that begins now.
@@ -65,7 +83,7 @@ func (u *Upstream) available(ctx context.Context, o *Options) error {
 		return u.noEndpoints(o, nil)
 	}
 	if o.MaxStale > 0 {
-		if s := u.resolver.Status(); s.Err != nil && time.Since(s.Fresh) > o.MaxStale {
+		if s := u.resolver.Status(); s.Err != nil && time.Since(s.Fresh) > o.MaxStale && time.Since(s.Failing) > o.MaxStale {
 			return fmt.Errorf("dialling %s: %w: the agent was last heard %s ago, the limit is %s: %w",
 				o.Name, ErrNoEndpoints, time.Since(s.Fresh).Round(time.Second), o.MaxStale, s.Err)
 		}

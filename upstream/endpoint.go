@@ -65,14 +65,38 @@ type Resolver interface {
 	Changed() <-chan struct{}
 	// Status says how old the set is and why.
 	Status() watch.Status
+	// Use says that a connection is about to be made. It returns at once while
+	// the destination is in use. After a rest it returns when the agent has
+	// confirmed the set or brought another, or has failed to, or ctx is done;
+	// then there may be a new set.
+	Use(ctx context.Context) (asked bool)
 }
 
 // watched is a Resolver made of a watch.
-type watched struct{ w *watch.Watch[Set] }
+type watched struct {
+	w        *watch.Watch[Set]
+	interest *interest
+}
 
 var _ Resolver = watched{}
 
-func (r watched) Run(ctx context.Context) error { return r.w.Run(ctx) }
-func (r watched) Set() (Set, bool)              { return r.w.Latest() }
-func (r watched) Changed() <-chan struct{}      { return r.w.Changed() }
-func (r watched) Status() watch.Status          { return r.w.Status() }
+func (r watched) Set() (Set, bool)         { return r.w.Latest() }
+func (r watched) Changed() <-chan struct{} { return r.w.Changed() }
+func (r watched) Status() watch.Status     { return r.w.Status() }
+
+func (r watched) Run(ctx context.Context) error {
+	defer r.interest.counted()()
+	return r.w.Run(ctx)
+}
+
+func (r watched) Use(ctx context.Context) bool { return r.interest.use(ctx, r.confirm) }
+
+// confirm waits for the agent's word unless that is fresh and there is somewhere
+// to go by it. It has the agent asked soon in any case.
+func (r watched) confirm(ctx context.Context) {
+	if s, _ := r.w.Latest(); len(s.Endpoints) > 0 && time.Since(r.w.Status().Fresh) <= freshEnough {
+		r.w.Refresh()
+		return
+	}
+	_ = r.w.Confirm(ctx)
+}

@@ -65,6 +65,8 @@ func (r *fakeResolver) Status() watch.Status {
 	return r.status
 }
 
+func (r *fakeResolver) Use(context.Context) bool { return false }
+
 // conn is a connection that cannot do anything.
 type conn struct{ net.Conn }
 

@@ -50,18 +50,20 @@ type gateways struct {
 // newGateways returns a Resolver for the mesh gateways that lead to another
 // datacenter by the mode. No public endpoint blocks on services of a kind, and
 // gateways come and go less than what is behind them: they are polled.
-func newGateways(o ServiceOptions, mode gatewayMode, datacenter string, poll time.Duration) Resolver {
+func newGateways(o ServiceOptions, mode gatewayMode, datacenter string, poll time.Duration, i *interest, notify func()) watched {
 	g := &gateways{o: o, remote: mode == remoteGateway, tell: teller{logger: o.Logger, service: meshGateway}}
 	name := "mesh gateways"
 	if g.remote {
 		g.datacenter = datacenter
 		name += " of " + datacenter
 	}
-	return watched{watch.New(watch.Options[Set]{
+	return watched{interest: i, w: watch.New(watch.Options[Set]{
 		Name:   name,
 		Fetch:  g.fetch,
 		Equal:  Set.equal,
-		Poll:   poll,
+		Pace:   func() time.Duration { return i.pace(poll) },
+		Turn:   i.enter(g.remote),
+		Notify: notify,
 		Logger: o.Logger,
 	})}
 }

@@ -87,7 +87,7 @@ func TestWithoutAGatewayTheReasonIsSaid(t *testing.T) {
 			t.Errorf("dialled %+v", c.Endpoint)
 		}
 		a.answer(healthOfArchive+"?dc=dc2", reply{body: "[]", index: 9})
-		after(0)
+		after(2 * usePace)
 		if _, err := u.Dial(t.Context()); err == nil {
 			t.Error("a gateway was dialled that leads to nothing")
 		}

@@ -2,9 +2,8 @@ package upstream
 
 import (
 	"context"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"connect-proxy/connectproxy/watch"
 )
@@ -24,35 +23,36 @@ const (
 // leg is the question of one target, asked for as long as a chain has need of
 // the answer. But for its watches it belongs to the chain's goroutine.
 type leg struct {
-	service  Resolver
-	gateways Resolver // nil where instances are dialled directly
+	service  watched
+	gateways *watched // nil where instances are dialled directly
 	cancel   context.CancelFunc
 	started  time.Time
 	// needed is when the target, or one after it, was last wanted.
 	needed time.Time
 }
 
-// run asks until ctx is done, and calls wake whenever there may be news.
-func (l *leg) run(ctx context.Context, wake func()) {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, r := range []Resolver{l.service, l.gateways} {
-		if r == nil {
-			continue
-		}
-		g.Go(func() error { return r.Run(ctx) })
-		g.Go(func() error {
-			for {
-				changed := r.Changed()
-				wake()
-				select {
-				case <-changed:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
-		})
+// run asks until ctx is done.
+func (l *leg) run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	if l.gateways != nil {
+		all.Go(func() { _ = l.gateways.Run(ctx) })
 	}
-	_ = g.Wait() // ctx's error, always
+	_ = l.service.Run(ctx)
+}
+
+func (l *leg) watches() []watched {
+	if l.gateways == nil {
+		return []watched{l.service}
+	}
+	return []watched{l.service, *l.gateways}
+}
+
+// confirm has the agent asked for the target, and waits for the answer.
+func (l *leg) confirm(ctx context.Context) {
+	for _, r := range l.watches() {
+		r.confirm(ctx)
+	}
 }
 
 // set is what is to be dialled; ok is false while that is not known.
@@ -94,7 +94,7 @@ func (l *leg) judge(now time.Time) (s Set, known bool, _ state) {
 	s, known = l.set()
 	status := l.Status()
 	switch {
-	case known && len(s.Endpoints) > 0 && status.Err != nil && now.Sub(status.Fresh) > unreachable:
+	case known && len(s.Endpoints) > 0 && status.Err != nil && now.Sub(status.Failing) > unreachable:
 		return s, known, doubted
 	case known && len(s.Endpoints) > 0:
 		return s, known, healthy

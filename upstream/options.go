@@ -35,8 +35,10 @@ type DialFunc func(ctx context.Context, ep Endpoint) (net.Conn, error)
 type Options struct {
 	// Name is the destination's, for logs and errors.
 	Name string
-	// Resolver and Dial are required. Run runs the Resolver.
+	// Resolver and Dial are required. Run runs the Resolver, unless it is
+	// Shared: then somebody else does.
 	Resolver Resolver
+	Shared   bool
 	Dial     DialFunc
 	// Ready, where set, is waited for before an instance is picked, so that no
 	// instance is blamed while certificates are missing. Its error ends the

@@ -11,8 +11,14 @@ type order struct {
 	defined bool
 	near    string // the definition's, if defined
 
-	first string // node that the last answer began with
-	same  int    // answers in a row after it that did so too
+	answers int    // that there have been
+	first   string // node that the last answer began with
+	same    int    // answers in a row after it that did so too
+}
+
+// undecided says that there have been too few answers to tell.
+func (o *order) undecided() bool {
+	return (!o.defined || o.near == "_ip") && o.answers <= sameFirst
 }
 
 // define takes the setting from the query's definition.
@@ -25,6 +31,7 @@ func (o *order) forget() { o.defined = false }
 // sort, so one that keeps its first node is sorted. "_ip" sorts only where the
 // agent finds the asker among its nodes, which no definition can tell.
 func (o *order) sorted(nodes []string) bool {
+	o.answers++
 	if len(nodes) > 0 && slices.ContainsFunc(nodes, func(n string) bool { return n != nodes[0] }) {
 		if nodes[0] == o.first {
 			o.same++

@@ -11,9 +11,10 @@ import (
 	"connect-proxy/connectproxy/watch"
 )
 
-// DefaultPoll is how often a prepared query is executed. Agents cannot block on
-// one: it is the price of a query that a change in it takes so long to be seen.
-const DefaultPoll = 5 * time.Second
+// DefaultPoll is how often a prepared query in use is executed. Agents can
+// neither block on one nor answer it from memory, so that is done a little less
+// often than services are asked for.
+const DefaultPoll = 1500 * time.Millisecond
 
 // explainEvery is how often a query's definition is read again.
 const explainEvery = time.Minute
@@ -29,8 +30,11 @@ type QueryOptions struct {
 	// LocalDatacenter is as in ServiceOptions. It is asked only for a resolver
 	// with a Datacenter; other answers are remote if the query failed over.
 	LocalDatacenter func(ctx context.Context) string
-	// Poll is the time between two executions; zero means DefaultPoll.
+	// Poll is the time between two executions while the query is in use; zero
+	// means DefaultPoll.
 	Poll time.Duration
+	// Turns is as in ServiceOptions.
+	Turns *Turns
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -44,12 +48,19 @@ func NewQuery(o QueryOptions) Resolver {
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
 	}
+	i := newInterest(o.Turns)
 	q := &query{o: o, tell: teller{logger: o.Logger, service: o.Name}}
-	return watched{watch.New(watch.Options[Set]{
-		Name:   "query " + o.Name,
-		Fetch:  q.fetch,
-		Equal:  Set.equal,
-		Poll:   o.Poll,
+	return watched{interest: i, w: watch.New(watch.Options[Set]{
+		Name:  "query " + o.Name,
+		Fetch: q.fetch,
+		Equal: Set.equal,
+		Pace: func() time.Duration {
+			if q.order.undecided() {
+				return o.Poll // whether it sorts shows in a row of answers
+			}
+			return i.pace(o.Poll)
+		},
+		Turn:   i.enter(true), // a query may fail over to another datacenter
 		Logger: o.Logger,
 	})}
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,48 +32,101 @@ type ServiceOptions struct {
 	// Warning takes instances whose checks warn for healthy too, at the
 	// weight that they have for it.
 	Warning bool
+	// Turns is the proxy's; nil means that nobody else asks.
+	Turns *Turns
 	// Logger may be nil.
 	Logger hclog.Logger
 }
 
+// errHidden is an answer that the agent keeps from the token.
+var errHidden = errors.New("the token may not read any instance any more: it needs service:read on the service and its proxy, node:read")
+
+// verifyEvery is how often the agent is asked to look past its cache while a
+// destination is in use.
+const verifyEvery = 10 * time.Second
+
 // NewService returns a Resolver for the healthy instances of a service.
 //
-// It asks by a blocking query that any server may answer, even one that has
-// lost its leader: old endpoints beat none. It does not ask for the agent's own
-// cache: that keeps a second copy with an age of its own, and whether it streams
-// or polls depends on the agent's version and settings, while one blocking query
-// is the same for all of them.
-func NewService(o ServiceOptions) Resolver {
+// It holds no question at the agent. While the service is in use it asks every
+// second for what the agent has in its cache, which the agent keeps fresh for
+// all proxies on its node by one question of its own. That copy may lag behind
+// after an outage, by minutes, and does not say so: so every tenth question, the
+// first after a rest and those after a failure go past it, to any server, even
+// one that has lost its leader: old endpoints beat none.
+func NewService(o ServiceOptions) Resolver { return newService(o, newInterest(o.Turns), nil) }
+
+// newService calls notify, if that is given, after each change.
+func newService(o ServiceOptions, i *interest, notify func()) watched {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
-	s := &service{o: o, tell: teller{logger: o.Logger, service: o.Name}}
-	return watched{watch.New(watch.Options[Set]{
+	s := &service{o: o, interest: i, tell: teller{logger: o.Logger, service: o.Name}}
+	return watched{interest: i, w: watch.New(watch.Options[Set]{
 		Name:   "endpoints " + o.Name,
 		Fetch:  s.fetch,
 		Equal:  Set.equal,
+		Pace:   func() time.Duration { return i.pace(usePace) },
+		Turn:   i.enter(o.Datacenter != ""),
+		Notify: notify,
 		Logger: o.Logger,
 	})}
 }
 
 // service is used by the one goroutine that runs its watch.
 type service struct {
-	o    ServiceOptions
-	tell teller
-	seen memory
+	o        ServiceOptions
+	interest *interest
+	tell     teller
+	seen     memory
+	// verified is when the agent last answered past its cache, zero after a
+	// failure; behind is when its cache was last found to be behind that.
+	verified, behind time.Time
+	index            uint64 // of the last answer
+	some             bool   // there were instances in it
 }
 
-func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duration) (Set, watch.Cursor, error) {
-	q := &api.QueryOptions{
+// ask gets the service's instances as the agent knows them, from its cache
+// where that will do.
+func (s *service) ask(ctx context.Context) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+	q := s.query()
+	q.UseCache = s.interest.recent() && time.Since(s.verified) < verifyEvery && time.Since(s.behind) > verifyEvery
+	entries, meta, err := s.o.Client.Health().Connect(s.o.Name, "", !s.o.Warning, q.WithContext(ctx))
+	// The cache may be behind, and does not say what it hides from the token.
+	if err == nil && q.UseCache && (meta.LastIndex < s.index || len(entries) == 0 && s.some) {
+		s.behind, q.UseCache = time.Now(), false
+		entries, meta, err = s.o.Client.Health().Connect(s.o.Name, "", !s.o.Warning, q.WithContext(ctx))
+	}
+	switch {
+	case err != nil:
+		s.verified = time.Time{}
+		return nil, nil, err
+	case !q.UseCache:
+		s.verified = time.Now()
+	}
+	s.index = meta.LastIndex
+	return entries, meta, nil
+}
+
+// query is for any server, past the agent's cache.
+func (s *service) query() *api.QueryOptions {
+	return &api.QueryOptions{
 		Namespace:  s.o.Namespace,
 		Partition:  s.o.Partition,
 		Datacenter: s.o.Datacenter,
 		AllowStale: true,
 		Filter:     s.o.Filter,
-		WaitIndex:  cur.Index,
-		WaitTime:   wait,
 	}
-	entries, meta, err := s.o.Client.Health().Connect(s.o.Name, "", !s.o.Warning, q.WithContext(ctx))
+}
+
+// hidden says that there are instances which the token may not read. A question
+// for proxies does not: without service:read it looks as if there were none.
+func (s *service) hidden(ctx context.Context) bool {
+	_, meta, err := s.o.Client.Health().Service(s.o.Name, "", false, s.query().WithContext(ctx))
+	return err == nil && meta.ResultsFilteredByACLs
+}
+
+func (s *service) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (Set, watch.Cursor, error) {
+	entries, meta, err := s.ask(ctx)
 	if err != nil {
 		return Set{}, watch.Cursor{}, err
 	}
@@ -82,8 +136,7 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 	}
 	if !s.o.Warning && s.seen.misses(entries) {
 		// Why one does not pass any more is what counts.
-		q.WaitIndex, q.WaitTime = 0, 0
-		all, _, err := s.o.Client.Health().Connect(s.o.Name, "", false, q.WithContext(ctx))
+		all, _, err := s.o.Client.Health().Connect(s.o.Name, "", false, s.query().WithContext(ctx))
 		if err == nil {
 			entries, judge = all, s.verdict
 		}
@@ -95,6 +148,13 @@ func (s *service) fetch(ctx context.Context, cur watch.Cursor, wait time.Duratio
 		remote:     remoteTo(ctx, s.o.Datacenter, s.o.LocalDatacenter),
 	}, false)
 	set.Filtered = meta.ResultsFilteredByACLs
+	if s.some && len(set.Endpoints) == 0 && (set.Filtered || s.hidden(ctx)) {
+		return Set{}, watch.Cursor{}, errHidden
+	}
+	if some := len(set.Endpoints) > 0; some != s.some {
+		s.some = some
+		s.interest.news()
+	}
 	s.tell.leftOut(leftOut)
 	return set, watch.Cursor{Index: meta.LastIndex}, nil
 }

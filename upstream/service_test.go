@@ -15,14 +15,27 @@ import (
 	"connect-proxy/connectproxy/watch"
 )
 
-// resolve runs a resolver until the test ends.
+// resolve runs a resolver until the test ends, for a destination that is in use
+// all the time.
 func resolve(t *testing.T, r Resolver) Resolver {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
+	used := make(chan struct{})
+	go func() {
+		defer close(used)
+		for ctx.Err() == nil {
+			r.Use(ctx)
+			select {
+			case <-time.After(inUse / 2):
+			case <-ctx.Done():
+			}
+		}
+	}()
 	t.Cleanup(func() {
 		cancel()
+		<-used
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)
 		}
@@ -30,7 +43,7 @@ func resolve(t *testing.T, r Resolver) Resolver {
 	return r
 }
 
-func TestAServiceIsWatchedByABlockingQueryForHealthyInstances(t *testing.T) {
+func TestAServiceInUseIsAskedForEverySecondInTheAgentsCacheAndNowAndThenPastIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, client := newAgent(t)
 		const path = "/v1/health/connect/db"
@@ -40,27 +53,31 @@ func TestAServiceIsWatchedByABlockingQueryForHealthyInstances(t *testing.T) {
 			t.Errorf("set %+v", s)
 		}
 		after(time.Minute)
-		a.answer(path, reply{body: "[]", index: 35})
-		if s := latest(t, r, 0); len(s.Endpoints) != 0 {
-			t.Errorf("not seen when it happened: %+v", s)
-		}
+		past := 0
 		asked := a.requests(path)
-		if len(asked) < 2 {
-			t.Fatalf("%d requests", len(asked))
+		if len(asked) < 54 || len(asked) > 68 {
+			t.Errorf("%d requests in a minute", len(asked))
 		}
-		for i, want := range []map[string]string{
-			{"passing": "1", "ns": "team-a", "partition": "eu", "dc": "west", "index": "", "wait": "1000ms"},
-			{"passing": "1", "ns": "team-a", "partition": "eu", "dc": "west", "index": "34", "wait": "300000ms"},
-		} {
-			q := asked[i].URL.Query()
-			for k, v := range want {
-				if q.Get(k) != v {
-					t.Errorf("request %d has %s=%q, want %q", i+1, k, q.Get(k), v)
+		for i, r := range asked {
+			q := r.URL.Query()
+			for k, want := range map[string]string{"passing": "1", "ns": "team-a", "partition": "eu", "dc": "west", "index": ""} {
+				if q.Get(k) != want {
+					t.Errorf("request %d has %s=%q, want %q", i+1, k, q.Get(k), want)
 				}
 			}
-			if !q.Has("stale") || q.Has("cached") {
-				t.Errorf("request %d: %s, want a stale read past the agent's cache", i+1, asked[i].URL.RawQuery)
+			if !q.Has("stale") {
+				t.Errorf("request %d: %s, want one that any server may answer", i+1, r.URL.RawQuery)
 			}
+			if !q.Has("cached") {
+				past++
+			}
+		}
+		if past < 5 || past > 8 || asked[0].URL.Query().Has("cached") {
+			t.Errorf("%d requests go past the agent's cache, want the first and then one in ten seconds", past)
+		}
+		a.answer(path, reply{body: "[]", index: 35})
+		if s := latest(t, r, 1500*time.Millisecond); len(s.Endpoints) != 0 {
+			t.Errorf("not seen soon after it happened: %+v", s)
 		}
 	})
 }
@@ -150,8 +167,41 @@ func TestAnInstanceThatWarnsIsHealthyWhereThatIsAskedFor(t *testing.T) {
 		}
 		body = strings.ReplaceAll(body, `"Output": ""`, `"Output": "connection refused"`)
 		a.answer(path, reply{body: strings.ReplaceAll(body, `"Status": "warning"`, `"Status": "critical"`), index: 35})
-		if s := latest(t, r, time.Second); len(s.Endpoints) != 1 || s.Endpoints[0].ID != "node-1/db-2-sidecar-proxy" {
+		if s := latest(t, r, 1500*time.Millisecond); len(s.Endpoints) != 1 || s.Endpoints[0].ID != "node-1/db-2-sidecar-proxy" {
 			t.Errorf("set %+v: an instance in critical state is there", s)
+		}
+	})
+}
+
+func TestWhatTheTokenMayNotReadAnyMoreIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		const path = "/v1/health/connect/db"
+		a.answer(path, reply{body: recorded(t, "1.15.4-health"), index: 34})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db"}))
+		latest(t, r, 0)
+		a.answer(path, reply{body: "[]", index: 34, header: map[string]string{"X-Consul-Results-Filtered-By-ACLs": "true"}})
+		s := latest(t, r, time.Minute)
+		if err := r.Status().Err; len(s.Endpoints) != 3 || err == nil || !strings.Contains(err.Error(), "service:read") {
+			t.Errorf("set %+v, error %v", s, err)
+		}
+	})
+}
+
+func TestAServiceThatLooksEmptyForWantOfAPermissionIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := newAgent(t)
+		a.answer("/v1/health/connect/db", reply{body: recorded(t, "1.15.4-health"), index: 34})
+		r := resolve(t, NewService(ServiceOptions{Client: client, Name: "db"}))
+		latest(t, r, 0)
+		a.answer("/v1/health/service/db", reply{body: "[]", index: 34, header: map[string]string{"X-Consul-Results-Filtered-By-ACLs": "true"}})
+		a.answer("/v1/health/connect/db", reply{body: "[]", index: 34})
+		if s := latest(t, r, time.Minute); len(s.Endpoints) != 3 || r.Status().Err == nil {
+			t.Errorf("set %+v, error %v", s, r.Status().Err)
+		}
+		a.answer("/v1/health/service/db", reply{body: "[]", index: 34})
+		if s := latest(t, r, time.Minute); len(s.Endpoints) != 0 {
+			t.Errorf("set %+v of a service that has gone", s)
 		}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
 )
 
 // Upstream dials the instances of one destination. Its methods are safe for any
@@ -57,10 +56,12 @@ func New(o Options) (*Upstream, error) {
 // Run keeps the set of instances current until ctx is done and returns ctx's
 // error. It runs once.
 func (u *Upstream) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return u.resolver.Run(ctx) })
-	g.Go(func() error { return u.follow(ctx) })
-	return g.Wait()
+	var resolving sync.WaitGroup
+	if !u.options.Load().Shared {
+		resolving.Go(func() { _ = u.resolver.Run(ctx) })
+	}
+	defer resolving.Wait()
+	return u.follow(ctx)
 }
 
 func (u *Upstream) follow(ctx context.Context) error {
@@ -77,12 +78,12 @@ func (u *Upstream) follow(ctx context.Context) error {
 	}
 }
 
-// Update swaps the settings for connections dialled from now on. Name, Resolver
-// and Logger stay; an unknown balance policy leaves the old one in force.
+// Update swaps the settings for connections dialled from now on. Name, Resolver,
+// Shared and Logger stay; an unknown balance policy leaves the old one in force.
 func (u *Upstream) Update(o Options) {
 	old := u.options.Load()
 	o = o.withDefaults()
-	o.Name, o.Resolver, o.Logger = old.Name, old.Resolver, old.Logger
+	o.Name, o.Resolver, o.Shared, o.Logger = old.Name, old.Resolver, old.Shared, old.Logger
 	if o.Dial == nil {
 		o.Dial = old.Dial
 	}
@@ -98,6 +99,10 @@ func (u *Upstream) Update(o Options) {
 func (u *Upstream) apply(s Set) {
 	u.mu.Lock()
 	first := u.picker.Load() == nil
+	if !first && u.set.equal(s) {
+		u.mu.Unlock()
+		return
+	}
 	before := len(u.slots)
 	slots := make([]slot, 0, len(s.Endpoints))
 	next := make(map[instanceKey]*instance, len(s.Endpoints))

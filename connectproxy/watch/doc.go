@@ -8,8 +8,8 @@
 //
 // # Lifecycle
 //
-// New starts nothing. Run does all the asking on the goroutine that calls it
-// and starts no other. Latest, Changed, Status, Refresh and Wait are safe for
+// New starts nothing. Run asks one question after the other, each on a goroutine
+// that it waits for. Latest, Changed, Status, Refresh and Wait are safe for
 // any goroutine, before, during and after Run, and Latest never blocks.
 //
 // # Failure

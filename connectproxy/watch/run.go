@@ -22,6 +22,9 @@ const (
 	// settled is how long a question must have been open, or the agent well,
 	// for what follows to count as something new.
 	settled = 5 * time.Second
+	// spread is the time over which questions are put again that failed
+	// together.
+	spread = 500 * time.Millisecond
 	// grace is what an answer may take beyond the time it was asked to block.
 	grace = 10 * time.Second
 )
@@ -43,14 +46,27 @@ func (w *Watch[T]) Run(ctx context.Context) error {
 	defer w.stopped()
 	var p pace
 	for ctx.Err() == nil {
+		done, err := w.wait(ctx)
+		if err != nil {
+			break
+		}
 		start := time.Now()
 		delay := w.turn(ctx, &p)
+		done()
 		gap := minGap - time.Since(start)
 		if !w.sleep(ctx, max(delay, gap), gap) {
 			break
 		}
 	}
 	return ctx.Err()
+}
+
+// wait waits for the next question's turn.
+func (w *Watch[T]) wait(ctx context.Context) (done func(), err error) {
+	if w.o.Turn == nil {
+		return func() {}, nil
+	}
+	return w.o.Turn(ctx)
 }
 
 // turn asks once, takes the answer in, and says how long to wait before the
@@ -62,6 +78,7 @@ func (w *Watch[T]) turn(ctx context.Context, p *pace) time.Duration {
 	start := time.Now()
 	asked := p.cursor
 	v, got, err := w.ask(ctx, asked)
+	defer w.end() // once the answer is there for all to see
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errRefresh):
 		return 0
@@ -76,15 +93,15 @@ func (w *Watch[T]) turn(ctx context.Context, p *pace) time.Duration {
 		return delay
 	}
 
-	if asked != (Cursor{}) || w.o.Poll > 0 {
+	if asked != (Cursor{}) || w.o.polled() {
 		// Until then the agent may well fail each question that blocks and
 		// answer each that does not.
 		p.failures = 0
 	}
 	changed := w.publish(v)
 	w.succeeded()
-	if w.o.Poll > 0 {
-		return jitter(w.o.Poll)
+	if w.o.polled() {
+		return w.o.pause()
 	}
 	p.cursor = next(asked, got)
 	moved := advanced(asked, got)
@@ -112,7 +129,7 @@ func (w *Watch[T]) ask(ctx context.Context, cur Cursor) (T, Cursor, error) {
 	if cur == (Cursor{}) {
 		wait = w.o.FirstWait
 	}
-	if w.o.Poll > 0 {
+	if w.o.polled() {
 		wait = 0
 	}
 	limit := wait + wait/16 + grace // an agent adds up to a sixteenth itself
@@ -120,10 +137,11 @@ func (w *Watch[T]) ask(ctx context.Context, cur Cursor) (T, Cursor, error) {
 	defer stop()
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
+	w.begin()
 	w.interruptible(interrupt, cur)
 	defer w.interruptible(nil, cur)
 
-	v, got, err := w.o.Fetch(ctx, cur, wait)
+	v, got, err := w.fetch(ctx, cur, wait)
 	if err == nil {
 		return v, got, nil
 	}
@@ -134,6 +152,33 @@ func (w *Watch[T]) ask(ctx context.Context, cur Cursor) (T, Cursor, error) {
 		err = fmt.Errorf("%w (%s): %w", errSilent, limit, err)
 	}
 	return v, got, err
+}
+
+// fetch asks on a goroutine of its own, whose stack goes with it: to decode an
+// answer takes a deep one, and every watch at rest would keep it.
+func (w *Watch[T]) fetch(ctx context.Context, cur Cursor, wait time.Duration) (v T, got Cursor, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v, got, err = w.o.Fetch(ctx, cur, wait)
+	}()
+	<-done
+	return v, got, err
+}
+
+func (w *Watch[T]) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun++
+}
+
+// end lets go whoever waits for the end of a question.
+func (w *Watch[T]) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = w.begun
+	close(w.ended)
+	w.ended = make(chan struct{})
 }
 
 func (w *Watch[T]) interruptible(f context.CancelCauseFunc, cur Cursor) {
@@ -173,18 +218,32 @@ func (w *Watch[T]) sleep(ctx context.Context, d, least time.Duration) bool {
 	start := time.Now()
 	t := time.NewTimer(d)
 	defer t.Stop()
-	wake := w.wake
+	wake, recovered := w.wake, recovery(w.Status().Err)
 	for {
 		select {
 		case <-t.C:
 			return true
 		case <-ctx.Done():
 			return false
+		case <-recovered:
+			// Many wait for this.
+			t.Reset(min(max(d-time.Since(start), 0), max(least-time.Since(start), 0)+rand.N(spread)))
+			recovered = nil
 		case <-wake:
 			t.Reset(max(least-time.Since(start), 0))
-			wake = nil
+			wake, recovered = nil, nil
 		}
 	}
+}
+
+// recovery is closed once it is worth while to ask again after err, which was
+// not the failure of one question alone; nil where there is no telling.
+func recovery(err error) <-chan struct{} {
+	var shared interface{ Recovered() <-chan struct{} }
+	if errors.As(err, &shared) {
+		return shared.Recovered()
+	}
+	return nil
 }
 
 // next applies the API's rules to the cursor of an answer.

@@ -22,6 +22,8 @@ type Status struct {
 	Fresh time.Time
 	// Failures counts the requests that failed since the last good one.
 	Failures int
+	// Failing is when the first of them did; zero without one.
+	Failing time.Time
 }
 
 // health is the part of a Watch's state that Status and the logs are made of.
@@ -42,7 +44,10 @@ func (w *Watch[T]) Status() Status {
 	defer w.mu.Unlock()
 	h := &w.health
 	s := Status{Name: w.o.Name, Err: h.err, Fresh: h.fresh, Failures: h.failures, Has: !h.fresh.IsZero()}
-	if s.Has && h.running && h.failures == 0 && w.o.Poll <= 0 {
+	switch {
+	case h.failures > 0:
+		s.Failing = h.since
+	case s.Has && h.running && !w.o.polled():
 		s.Fresh = time.Now()
 	}
 	return s
@@ -89,7 +94,7 @@ func (w *Watch[T]) noteFailure(err error, start, now time.Time) (loud bool) {
 		h.since = now
 		// Until it broke, an open question vouched for the value; one that
 		// nobody answered did not.
-		if !h.fresh.IsZero() && w.o.Poll <= 0 {
+		if !h.fresh.IsZero() && !w.o.polled() {
 			h.fresh = now
 			if errors.Is(err, errSilent) {
 				h.fresh = start
@@ -98,7 +103,8 @@ func (w *Watch[T]) noteFailure(err error, start, now time.Time) (loud bool) {
 	}
 	h.failures++
 	h.err = err
-	loud = loud || now.Sub(h.complained) >= complainEvery
+	// A failure of all questions together is logged by who sees them all.
+	loud = (loud || now.Sub(h.complained) >= complainEvery) && recovery(err) == nil
 	if loud {
 		h.complained, h.told = now, true
 	}
@@ -109,7 +115,7 @@ func (w *Watch[T]) noteFailure(err error, start, now time.Time) (loud bool) {
 func (w *Watch[T]) stopped() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if h := &w.health; h.running && h.failures == 0 && w.o.Poll <= 0 {
+	if h := &w.health; h.running && h.failures == 0 && !w.o.polled() {
 		h.fresh = time.Now()
 	}
 	w.health.running = false

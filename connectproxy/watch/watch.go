@@ -49,13 +49,24 @@ type Options[T any] struct {
 	// some agents block even those. Zero means DefaultFirstWait.
 	FirstWait time.Duration
 	// Poll, where positive, asks without a cursor about every so often, for
-	// what the agent cannot block on.
+	// what the agent cannot block on or should not be made to.
 	Poll time.Duration
+	// Pace, where set, is asked after each answer for what takes the place of
+	// Poll until the next one. It must be positive.
+	Pace func() time.Duration
+
+	// Turn, where set, is waited for before each question; its result is called
+	// once the question has been answered. The time that it takes is none of
+	// the agent's.
+	Turn func(ctx context.Context) (done func(), err error)
 
 	// MinBackoff and MaxBackoff bound the wait after an error; zero means the
 	// defaults.
 	MinBackoff, MaxBackoff time.Duration
 
+	// Notify, where set, is called after each change of the value and must not
+	// block: a goroutine that waits for Changed is more than some callers need.
+	Notify func()
 	// Logger is told of streaks of failures; nil means none.
 	Logger hclog.Logger
 }
@@ -78,6 +89,17 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
+// polled says that questions do not wait for a change.
+func (o *Options[T]) polled() bool { return o.Poll > 0 || o.Pace != nil }
+
+// pause is how long to wait before the next poll.
+func (o *Options[T]) pause() time.Duration {
+	if o.Pace != nil {
+		return jitter(o.Pace())
+	}
+	return jitter(o.Poll)
+}
+
 // Watch holds the latest answer to one question.
 type Watch[T any] struct {
 	o      Options[T]
@@ -91,6 +113,10 @@ type Watch[T any] struct {
 	// for a change.
 	interrupt context.CancelCauseFunc
 	refresh   bool
+	// begun counts the questions, answered is the last one that has ended, and
+	// ended is closed when the next one does.
+	begun, answered uint64
+	ended           chan struct{}
 }
 
 // value is one state of the answer; next is closed when another replaces it.
@@ -102,7 +128,7 @@ type value[T any] struct {
 
 // New makes a Watch that has no value yet. It asks nothing before Run.
 func New[T any](o Options[T]) *Watch[T] {
-	w := &Watch[T]{o: o.withDefaults(), wake: make(chan struct{}, 1)}
+	w := &Watch[T]{o: o.withDefaults(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.latest.Store(&value[T]{next: make(chan struct{})})
 	return w
 }
@@ -157,6 +183,28 @@ func (w *Watch[T]) Refresh() {
 	}
 }
 
+// Confirm is Refresh, and returns once a question put after the call has been
+// answered, or has failed, or ctx is done. Its error is ctx's.
+func (w *Watch[T]) Confirm(ctx context.Context) error {
+	w.mu.Lock()
+	before := w.begun
+	w.mu.Unlock()
+	w.Refresh()
+	for {
+		w.mu.Lock()
+		done, ended := w.answered > before, w.ended
+		w.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // publish makes v the latest value unless it says the same as the last one.
 func (w *Watch[T]) publish(v T) (changed bool) {
 	old := w.latest.Load()
@@ -165,5 +213,8 @@ func (w *Watch[T]) publish(v T) (changed bool) {
 	}
 	w.latest.Store(&value[T]{v: v, ok: true, next: make(chan struct{})})
 	close(old.next)
+	if w.o.Notify != nil {
+		w.o.Notify()
+	}
 	return true
 }

@@ -1,0 +1,121 @@
+package connectproxy_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connect-proxy/connectproxy/agenttest"
+)
+
+// sockets watches the connections that an agent has, as its kernel sees them,
+// those of this test left out.
+type sockets struct {
+	port string // the agent's, in the kernel's hexadecimal
+	most atomic.Int64
+}
+
+func watchSockets(t *testing.T, a *agenttest.Agent) *sockets {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(a.HTTPAddr)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sockets{port: fmt.Sprintf("%04X", n)}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if n := int64(s.count()); n > s.most.Load() {
+					s.most.Store(n)
+				}
+			case <-stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-done })
+	return s
+}
+
+// within fails the test if there have been more than limit at a time since the
+// last call.
+func (s *sockets) within(t *testing.T, state string, limit int) {
+	t.Helper()
+	most := s.most.Swap(0)
+	t.Logf("%s: %d connections at the agent, %d now", state, most, s.count())
+	if most > int64(limit) || most == 0 {
+		t.Errorf("%s: %d connections at the agent, want 1 to %d", state, most, limit)
+	}
+}
+
+// count counts the agent's ends of connections, and those that the other end
+// has closed and the agent still holds.
+func (s *sockets) count() int {
+	const established, closeWait = "01", "08"
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0
+	}
+	own := ownSockets()
+	var theirs []string // the far ports of the agent's ends
+	ours := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 10 {
+			continue
+		}
+		_, local, _ := strings.Cut(f[1], ":")
+		_, remote, _ := strings.Cut(f[2], ":")
+		switch {
+		case local == s.port && (f[3] == established || f[3] == closeWait):
+			theirs = append(theirs, remote)
+		case remote == s.port && own["socket:["+f[9]+"]"]:
+			ours[local] = true
+		}
+	}
+	n := 0
+	for _, port := range theirs {
+		if !ours[port] {
+			n++
+		}
+	}
+	return n
+}
+
+func ownSockets() map[string]bool {
+	found := map[string]bool{}
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:") {
+			found[to] = true
+		}
+	}
+	return found
+}
+
+// resident is a process's memory in megabytes.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kb / 1000
+}

@@ -1,0 +1,117 @@
+package queue
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	minBackoff = 250 * time.Millisecond
+	// MaxBackoff bounds the time for which an agent that cannot be reached is
+	// left alone.
+	MaxBackoff = 5 * time.Second
+	// complainEvery is how often an outage is logged while it lasts.
+	complainEvery = time.Minute
+)
+
+// Unreachable is the error of a question that the agent could not be asked.
+type Unreachable struct {
+	// Err is what went wrong, maybe with an earlier question.
+	Err       error
+	recovered <-chan struct{}
+}
+
+func (e *Unreachable) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *Unreachable) Unwrap() error { return e.Err }
+
+// Recovered is closed once the agent has answered a question again.
+func (e *Unreachable) Recovered() <-chan struct{} { return e.recovered }
+
+// outage is whether the agent can be reached, for all questions together.
+type outage struct {
+	logger hclog.Logger
+
+	mu       sync.Mutex // guards what follows
+	err      error      // nil while the agent answers
+	failures int
+	since    time.Time // when it began
+	retryAt  time.Time
+	trying   bool // a question is under way that will tell
+	// recovered is closed when the agent answers again; nil while it does.
+	recovered  chan struct{}
+	complained time.Time
+	told       bool // and its end was not
+}
+
+// admit says whether a question may be put. It fails while the agent is to be
+// left alone. A question let through while trying is true must end with a
+// report.
+func (o *outage) admit(now time.Time) (trying bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.err == nil:
+		return false, nil
+	case o.trying || now.Before(o.retryAt):
+		return false, &Unreachable{Err: o.err, recovered: o.recovered}
+	}
+	o.trying = true
+	return true, nil
+}
+
+// abandoned ends a question that was let through to try and told nothing.
+func (o *outage) abandoned() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.trying = false
+}
+
+// answered takes note that the agent can be reached.
+func (o *outage) answered(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		return
+	}
+	if o.told {
+		o.logger.Info("agent answers again", "failures", o.failures, "duration", now.Sub(o.since).Round(time.Millisecond).String())
+	}
+	close(o.recovered)
+	o.err, o.failures, o.recovered, o.trying, o.told = nil, 0, nil, false, false
+}
+
+// failed takes note that the agent could not be reached, and returns the error
+// to hand on. Questions that were under way together count as one failure.
+func (o *outage) failed(err error, trying bool, now time.Time) *Unreachable {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.since, o.recovered = now, make(chan struct{})
+	}
+	first := o.err == nil
+	o.err = err
+	if first || trying {
+		o.trying = false
+		o.failures++
+		bound := min(minBackoff<<min(o.failures-1, 10), MaxBackoff)
+		o.retryAt = now.Add(bound/4 + rand.N(bound*3/4))
+		if now.Sub(o.complained) >= complainEvery {
+			o.complained, o.told = now, true
+			o.logger.Warn("agent does not answer", "error", err, "failures", o.failures)
+		}
+	}
+	return &Unreachable{Err: err, recovered: o.recovered}
+}
+
+func tooMany(body string) error {
+	if body == "" {
+		body = "no reason given"
+	}
+	return fmt.Errorf("the agent takes no more connections or questions for now (429: %s): if this lasts, raise its limits.http_max_conns_per_client", body)
+}
