@@ -59,21 +59,21 @@ func (s *sockets) inEveryState(t *testing.T, a *agenttest.Agent, use func()) {
 	t.Helper()
 	use()
 	s.within(t, "at the start", queue.MaxConnections)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); pause(50 * time.Millisecond) {
 		use()
 	}
 	s.within(t, "in use", queue.MaxConnections)
 	if !a.ManagesProxies() {
 		a.RotateRoot()
 		use()
-		time.Sleep(4 * time.Second)
+		pause(4 * time.Second)
 		s.within(t, "during a rotation of the CA", queue.MaxConnections)
 	}
 	a.Kill()
-	time.Sleep(2 * time.Second)
+	pause(2 * time.Second)
 	use()
 	a.Start()
-	time.Sleep(5 * time.Second)
+	pause(5 * time.Second)
 	use()
 	s.within(t, "after an outage", queue.MaxConnections)
 }
@@ -232,7 +232,7 @@ func TestAFleetSharesAnAgentWithDefaultLimits(t *testing.T) {
 
 	restart(true)
 	a.Kill()
-	time.Sleep(3 * time.Second)
+	pause(3 * time.Second)
 	a.Start()
 	restart(false)
 	began := time.Now()
@@ -296,7 +296,7 @@ func TestAThousandUpstreamsOfOneSidecar(t *testing.T) {
 		return nil
 	})
 	t.Logf("everything known after %s", time.Since(began).Round(10*time.Millisecond))
-	time.Sleep(15 * time.Second)
+	pause(15 * time.Second)
 	if mb := resident(t, p.Pid()); mb > 60 {
 		t.Errorf("%d MB resident", mb)
 	} else {
