@@ -23,7 +23,7 @@ import (
 const (
 	leastPause = time.Second
 	mostPause  = 10 * time.Second
-	costShare  = 150
+	costShare  = 400
 )
 
 // managedKill is what an agent leaves a managed proxy between SIGINT and
@@ -57,8 +57,9 @@ type AgentOptions struct {
 type Agent struct {
 	o     AgentOptions
 	watch *watch.Watch[answer]
-	// found is the proxy of SidecarFor once it is known, cost how long the last
-	// answer took. They belong to fetch.
+	// found is the proxy of SidecarFor once it is known. cost is how long an
+	// answer takes; one that took long by chance does not count for much. They
+	// belong to fetch.
 	found string
 	cost  time.Duration
 	// given belongs to Next.
@@ -205,7 +206,11 @@ func (a *Agent) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (ans
 	}
 	began := time.Now()
 	ans, err := a.ask(id, (&api.QueryOptions{}).WithContext(ctx))
-	a.cost = time.Since(began)
+	took := time.Since(began)
+	if a.cost > 0 {
+		took = min(took, a.cost+a.cost/4)
+	}
+	a.cost = took
 	if errors.Is(err, errUnknown) {
 		// The sidecar may come back under another ID.
 		a.found = ""

@@ -2,11 +2,13 @@ package connectproxy_test
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +21,11 @@ import (
 type sockets struct {
 	port string // the agent's, in the kernel's hexadecimal
 	most atomic.Int64
+
+	mu sync.Mutex // guards closing
+	// closing is the far ports of connections that the other end had closed when
+	// they were last counted.
+	closing map[string]bool
 }
 
 func watchSockets(t *testing.T, a *agenttest.Agent) *sockets {
@@ -61,15 +68,20 @@ func (s *sockets) within(t *testing.T, state string, limit int) {
 }
 
 // count counts the agent's ends of connections, and those that the other end
-// has closed and the agent still holds.
+// has closed and the agent goes on holding: longer than from one count to the
+// next.
 func (s *sockets) count() int {
 	const established, closeWait = "01", "08"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := ownSockets()
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return 0
 	}
-	own := ownSockets()
+	maps.Copy(own, ownSockets())
 	var theirs []string // the far ports of the agent's ends
+	closing := map[string]bool{}
 	ours := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
@@ -79,12 +91,18 @@ func (s *sockets) count() int {
 		_, local, _ := strings.Cut(f[1], ":")
 		_, remote, _ := strings.Cut(f[2], ":")
 		switch {
-		case local == s.port && (f[3] == established || f[3] == closeWait):
+		case local == s.port && f[3] == closeWait:
+			closing[remote] = true
+			if s.closing[remote] {
+				theirs = append(theirs, remote)
+			}
+		case local == s.port && f[3] == established:
 			theirs = append(theirs, remote)
 		case remote == s.port && own["socket:["+f[9]+"]"]:
 			ours[local] = true
 		}
 	}
+	s.closing = closing
 	n := 0
 	for _, port := range theirs {
 		if !ours[port] {

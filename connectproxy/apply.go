@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"slices"
-	"time"
 
 	"connect-proxy/listener"
 	"connect-proxy/upstream"
@@ -27,7 +26,6 @@ func (p *Proxy) reconcile(base context.Context) {
 	for _, s := range c.start {
 		p.open(base, s)
 	}
-	p.tidy.opened(len(c.start), time.Now())
 	for _, s := range c.update {
 		p.change(base, s)
 	}

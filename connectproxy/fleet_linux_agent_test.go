@@ -254,6 +254,7 @@ func TestAThousandUpstreamsOfOneSidecar(t *testing.T) {
 	backend := app(t, "db")
 	sidecar{name: "db", app: portOf(backend), port: agenttest.FreePort(t)}.start(t, a)
 	const all, busy = 1000, 20
+	const mostResident = 128 // MB: half of it is goroutines and what the resolvers keep
 	var names []string
 	for i := range all {
 		name := fmt.Sprintf("u%d", i)
@@ -297,7 +298,7 @@ func TestAThousandUpstreamsOfOneSidecar(t *testing.T) {
 	})
 	t.Logf("everything known after %s", time.Since(began).Round(10*time.Millisecond))
 	pause(15 * time.Second)
-	if mb := resident(t, p.Pid()); mb > 60 {
+	if mb := resident(t, p.Pid()); mb > mostResident {
 		t.Errorf("%d MB resident", mb)
 	} else {
 		t.Logf("%d MB resident", mb)

@@ -54,7 +54,6 @@ type Proxy struct {
 	relay     *relay.Engine // moves the bytes of every listener
 	wake      chan struct{} // of the registrar; holds one call
 	said      said          // only the loop touches it
-	tidy      tidy          // likewise
 	// proven is the identity with whose first leaf the loop has reckoned; only
 	// the loop touches it.
 	proven *duty
@@ -187,8 +186,7 @@ func (p *Proxy) loop(ctx, base context.Context, pulled <-chan pull) error {
 				return err
 			}
 		case <-p.awaited():
-		case now := <-tick.C:
-			p.tidy.look(now)
+		case <-tick.C:
 		}
 		p.reconcile(base)
 		p.tell()

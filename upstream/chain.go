@@ -73,7 +73,7 @@ func NewChain(o ChainOptions) Resolver {
 			Name:   "discovery chain " + o.Name,
 			Fetch:  newCompiler(o).fetch,
 			Equal:  plan.equal,
-			Pace:   func() time.Duration { return i.pace(o.Poll) },
+			Pace:   func() time.Duration { return i.paceOfChain(o.Poll) },
 			Turn:   i.enter(false),
 			Logger: o.Logger,
 		}),

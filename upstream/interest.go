@@ -14,6 +14,9 @@ const (
 	// With the time that an answer takes it is well within the two seconds in
 	// which a change must be seen.
 	usePace = time.Second
+	// chainRests is how much less often the discovery chain is asked for than
+	// the instances while a destination is not in use.
+	chainRests = 4
 	// freshEnough is how old the agent's word may be for the first connection
 	// after a rest.
 	freshEnough = 2 * time.Second
@@ -57,6 +60,14 @@ func (i *interest) pace(used time.Duration) time.Duration {
 	}
 	quiet := time.Duration(i.now() - max(i.last.Load(), i.changed.Load()))
 	return i.turns.rest(quiet)
+}
+
+// paceOfChain is pace, but slower at rest: entries change less than instances.
+func (i *interest) paceOfChain(used time.Duration) time.Duration {
+	if i.recent() {
+		return used
+	}
+	return chainRests * i.pace(used)
 }
 
 // news notes that the agent's answer is another than before.

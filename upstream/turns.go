@@ -11,15 +11,14 @@ import (
 const (
 	// restPace is how often a resolver asks whose destination is not in use and
 	// has not changed for long. It is restShare for each resolver where that is
-	// more, so that a thousand of them ask no more than four questions a second,
-	// and as many for their discovery chains.
+	// more, so that a thousand of them ask no more than four questions a second.
 	restPace  = time.Minute
 	restShare = time.Second / 4
 	// newPace and newShare are the same just after a start or a change; in
 	// between, a resolver asks again when a quarter has been added to the time
 	// since then.
 	newPace   = 2 * time.Second
-	newShare  = time.Second / 50
+	newShare  = time.Second / 16
 	restSteps = 4
 )
 
