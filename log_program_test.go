@@ -247,7 +247,11 @@ func TestWhatBecomesOfTheLogIsNoticedByNobody(t *testing.T) {
 			before := l.memory()
 			l.chatter()
 			l.serve(10)
-			if grown := l.memory() - before; grown > 20 {
+			most := 20
+			if agenttest.Race() {
+				most = 50 // the detector keeps a shadow of what is used
+			}
+			if grown := l.memory() - before; grown > most {
 				t.Errorf("memory has grown by %d MiB", grown)
 			}
 			if n := l.dropped(); n > 0 != tc.lost {

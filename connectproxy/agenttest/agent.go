@@ -180,6 +180,9 @@ func (a *Agent) Kill() {
 func (a *Agent) Pause() {
 	a.t.Helper()
 	a.process.Signal(sigStop)
+	// The kernel stops one thread after the other: until it has come to the last
+	// of them, one may answer.
+	Eventually(a.t, 5*time.Second, func() error { return stopped(a.process.Pid()) })
 }
 
 // Resume ends a Pause.

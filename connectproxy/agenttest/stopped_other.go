@@ -1,0 +1,6 @@
+//go:build !linux
+
+package agenttest
+
+// stopped cannot be told here.
+func stopped(int) error { return nil }
