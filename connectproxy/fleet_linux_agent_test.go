@@ -1,3 +1,5 @@
+//go:build linux
+
 package connectproxy_test
 
 import (
@@ -38,7 +40,7 @@ func plainBinary(t *testing.T) string {
 // shortDir is a directory for sockets, whose paths may not be long.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fleet")
+	dir, err := os.MkdirTemp("", "fleet") //nolint:usetesting // a test's own directory has a name that is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

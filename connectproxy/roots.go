@@ -159,7 +159,7 @@ func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
 			// remembers that; left alone it asks again after up to a minute, for
 			// leafs too. A question for something newer makes it ask now.
 			newer := watch.Cursor{Index: max(meta.LastIndex, 1)}
-			answer, meta, err = askRoots(ctx, o, newer, newRootsWait)
+			answer, _, err = askRoots(ctx, o, newer, newRootsWait)
 		}
 		if err != nil {
 			return nil, watch.Cursor{}, err

@@ -99,13 +99,6 @@ func (a *agent) requests(path string) []*http.Request {
 	return out
 }
 
-// blocked is how many requests the agent holds at this moment.
-func (a *agent) blocked() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.open
-}
-
 // reply finds the answer to a request: one for its method, its filter or its
 // datacenter comes before that of the path alone. The caller holds mu.
 func (a *agent) reply(r *http.Request) (reply, bool) {

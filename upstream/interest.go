@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -107,7 +108,7 @@ func (i *interest) use(ctx context.Context, confirm func(context.Context)) bool 
 		return true
 	}
 	confirm(ctx)
-	if context.Cause(ctx) != context.Canceled { // else nobody has waited
+	if !errors.Is(context.Cause(ctx), context.Canceled) { // else nobody has waited
 		i.last.Store(i.now())
 	}
 	return true

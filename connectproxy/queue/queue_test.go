@@ -202,7 +202,7 @@ func TestAnAgentThatTakesNoMoreIsLeftAloneByAllQuestionsTogether(t *testing.T) {
 		}
 		all.Wait()
 		failed = get(client, url+judge)
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	// After 0.25, 0.5, 1 and 2 s at most, less what is left to chance.
 	if n := asked.Load(); n < 3 || n > 16 {
@@ -220,7 +220,7 @@ func TestAnAgentThatTakesNoMoreIsLeftAloneByAllQuestionsTogether(t *testing.T) {
 		if time.Since(began) > 3*time.Second+2*MaxBackoff {
 			t.Fatal("not asked again")
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	select {
 	case <-u.Recovered():

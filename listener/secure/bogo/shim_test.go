@@ -49,7 +49,7 @@ func shim(path string, args []string) int {
 	}
 	time.AfterFunc(patience, func() {
 		fmt.Fprintln(os.Stderr, "the shim has waited for too long")
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // the shim is a process of its own, which the runner waits for
 	})
 	cfg, err := f.config()
 	for i := 0; err == nil && i <= f.resumeCount; i++ {
