@@ -21,7 +21,7 @@ import (
 // would take a connection to the agent for itself, and the hash of a managed
 // proxy does not cover the service's port or the agent-wide defaults.
 const (
-	leastPause = time.Second
+	leastPause = 2 * time.Second
 	mostPause  = 10 * time.Second
 	costShare  = 400
 )

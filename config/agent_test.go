@@ -32,7 +32,7 @@ func changed(t *testing.T, file, before, after string) reply {
 	return r
 }
 
-func TestAChangeOfARegistrationIsSeenWithinASecond(t *testing.T) {
+func TestAChangeOfARegistrationIsSeenWithinTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const file = "service-web-1-sidecar-proxy.json"
 		f := newFakeAgent(map[string]reply{webProxy: recording(t, file)})
@@ -42,7 +42,7 @@ func TestAChangeOfARegistrationIsSeenWithinASecond(t *testing.T) {
 			t.Fatalf("first: %+v, %v", cfg, err)
 		}
 		quiet(t, a, 10*time.Minute)
-		if n := len(f.requests()); n > 660 {
+		if n := len(f.requests()); n > 340 {
 			t.Errorf("%d requests in ten minutes without a change", n)
 		}
 
@@ -55,7 +55,7 @@ func TestAChangeOfARegistrationIsSeenWithinASecond(t *testing.T) {
 		if err != nil || cfg.Public.Local.Port != 8088 {
 			t.Fatalf("after a change: %+v, %v", cfg, err)
 		}
-		if took := time.Since(start); took > 10*time.Minute+1100*time.Millisecond {
+		if took := time.Since(start); took > 10*time.Minute+2200*time.Millisecond {
 			t.Errorf("a change was seen %s late", took-10*time.Minute)
 		}
 
@@ -83,7 +83,7 @@ func TestAManagedProxySeesWhatItsHashDoesNotCover(t *testing.T) {
 		same := changed(t, file, "127.0.0.1:8080", "127.0.0.1:8088")
 		same.hash = recording(t, file).hash
 		f.set(managedWeb1, same)
-		if cfg, err = next(t, a, 2*time.Second); err != nil || cfg.Public.Local.Port != 8088 {
+		if cfg, err = next(t, a, 3*time.Second); err != nil || cfg.Public.Local.Port != 8088 {
 			t.Fatalf("after a change under the same hash: %+v, %v", cfg, err)
 		}
 	})

@@ -62,7 +62,7 @@ func TestASidecarIsFoundByItsService(t *testing.T) {
 			a := f.source(t, AgentOptions{SidecarFor: "Twin-1"})
 			refused(t, a, `-sidecar-for: "Twin-1": several proxies are registered for it: choose one with -proxy-id: twin-a, twin-b`)
 			quiet(t, a, 10*time.Minute)
-			if n := len(f.requests()); n > 660 {
+			if n := len(f.requests()); n > 340 {
 				t.Errorf("%d requests in ten minutes", n)
 			}
 			f.set(services, onlyB)

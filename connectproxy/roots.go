@@ -174,7 +174,7 @@ func fetchRoots(o identityOptions, now func() time.Time) watch.Fetch[*roots] {
 
 // rootsPace is how often the roots are asked for, which the agent answers from
 // memory.
-const rootsPace = 2 * time.Second
+const rootsPace = 5 * time.Second
 
 // newRootsWait is how long an agent is given to learn of a first authority.
 const newRootsWait = 2 * time.Second

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -50,7 +51,6 @@ type agent struct {
 	mu      sync.Mutex // guards what follows
 	replies map[string]reply
 	asked   []*http.Request
-	open    int // requests that block
 	changed chan struct{}
 }
 
@@ -99,17 +99,35 @@ func (a *agent) requests(path string) []*http.Request {
 	return out
 }
 
-// reply finds the answer to a request: one for its method, its filter or its
-// datacenter comes before that of the path alone. The caller holds mu.
-func (a *agent) reply(r *http.Request) (reply, bool) {
+// asks is how many requests so far could have had the answer given for key.
+func (a *agent) asks(key string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, r := range a.asked {
+		if slices.Contains(keys(r), key) {
+			n++
+		}
+	}
+	return n
+}
+
+// keys are those of the answers that a request may have, in order of preference.
+func keys(r *http.Request) []string {
 	q := r.URL.Query()
-	for _, key := range []string{
+	return []string{
 		r.Method + " " + r.URL.Path,
 		r.URL.Path + "?dc=" + q.Get("dc") + "&filter=" + q.Get("filter"),
 		r.URL.Path + "?filter=" + q.Get("filter"),
 		r.URL.Path + "?dc=" + q.Get("dc"),
 		r.URL.Path,
-	} {
+	}
+}
+
+// reply finds the answer to a request: one for its method, its filter or its
+// datacenter comes before that of the path alone. The caller holds mu.
+func (a *agent) reply(r *http.Request) (reply, bool) {
+	for _, key := range keys(r) {
 		if got, ok := a.replies[key]; ok {
 			return got, true
 		}
@@ -144,21 +162,12 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write([]byte(got.body))
 			return
 		}
-		a.count(1)
 		select {
 		case <-changed:
-			a.count(-1)
 		case <-r.Context().Done():
-			a.count(-1)
 			return
 		}
 	}
-}
-
-func (a *agent) count(n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.open += n
 }
 
 // latest lets d pass and returns the set that there is then.

@@ -18,7 +18,7 @@ const (
 	// between, a resolver asks again when a quarter has been added to the time
 	// since then.
 	newPace   = 2 * time.Second
-	newShare  = time.Second / 16
+	newShare  = time.Second / 8
 	restSteps = 4
 )
 
