@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/doc"
+	"go/parser"
+	"go/printer"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// public are the packages whose exported names others may use.
+var public = []string{"config", "upstream", "listener", "connectproxy"}
+
+func TestThePublicPackagesExportWhatTheirGoldenFilesShow(t *testing.T) {
+	for _, pkg := range public {
+		t.Run(pkg, func(t *testing.T) {
+			golden(t, "surface/"+pkg, surface(t, pkg))
+		})
+	}
+}
+
+// surface is the documentation of a package as it is for Linux, in the order of
+// `go doc -all`: what is exported, without bodies and unexported fields.
+func surface(t *testing.T, dir string) string {
+	t.Helper()
+	platform := build.Default
+	platform.GOOS, platform.GOARCH, platform.CgoEnabled = "linux", "amd64", false
+	found, err := platform.ImportDir(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range found.GoFiles {
+		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	pkg, err := doc.NewFromFiles(fset, files, module+"/"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &surfaceWriter{t: t, fset: fset, pkg: pkg}
+	fmt.Fprintf(w, "package %s // import %q\n\n%s", pkg.Name, pkg.ImportPath, pkg.Text(pkg.Doc))
+	w.values("CONSTANTS", pkg.Consts)
+	w.values("VARIABLES", pkg.Vars)
+	w.heading("FUNCTIONS", len(pkg.Funcs))
+	w.funcs(pkg.Funcs)
+	w.heading("TYPES", len(pkg.Types))
+	for _, typ := range pkg.Types {
+		w.decl(typ.Decl, typ.Doc)
+		w.values("", typ.Consts)
+		w.values("", typ.Vars)
+		w.funcs(typ.Funcs)
+		w.funcs(typ.Methods)
+	}
+	return w.String()
+}
+
+// surfaceWriter puts declarations and their comments below one another.
+type surfaceWriter struct {
+	bytes.Buffer
+	t    *testing.T
+	fset *token.FileSet
+	pkg  *doc.Package
+}
+
+func (w *surfaceWriter) heading(title string, n int) {
+	if n > 0 && title != "" {
+		fmt.Fprintf(w, "\n%s\n", title)
+	}
+}
+
+func (w *surfaceWriter) values(title string, values []*doc.Value) {
+	w.heading(title, len(values))
+	for _, v := range values {
+		w.decl(v.Decl, v.Doc)
+	}
+}
+
+func (w *surfaceWriter) funcs(funcs []*doc.Func) {
+	for _, f := range funcs {
+		f.Decl.Body = nil
+		w.decl(f.Decl, f.Doc)
+	}
+}
+
+// decl writes a declaration as gofmt would, and below it what its comment says.
+func (w *surfaceWriter) decl(d ast.Decl, comment string) {
+	w.t.Helper()
+	fmt.Fprintln(w)
+	gofmt := printer.Config{Mode: printer.UseSpaces | printer.TabIndent, Tabwidth: 8}
+	if err := gofmt.Fprint(w, w.fset, d); err != nil {
+		w.t.Fatal(err)
+	}
+	fmt.Fprintln(w)
+	for line := range strings.Lines(string(w.pkg.Text(comment))) {
+		if line != "\n" {
+			line = "    " + line
+		}
+		fmt.Fprint(w, line)
+	}
+}
+
+func TestTheProgramIsBuiltOfTheModulesInTheGoldenFile(t *testing.T) {
+	golden(t, "surface/dependencies", strings.Join(dependencies(t), "\n")+"\n")
+}
+
+// dependencies are the modules that have a package in the program for Linux.
+// Their versions are go.mod's to hold.
+func dependencies(t *testing.T) []string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".")
+	list.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	var stderr bytes.Buffer
+	list.Stderr = &stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	modules := strings.Fields(string(out))
+	slices.Sort(modules)
+	modules = slices.Compact(modules)
+	if !slices.Contains(modules, module) {
+		t.Fatalf("go list names %q, and not the program's own module", modules)
+	}
+	return modules
+}
