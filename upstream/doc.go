@@ -6,17 +6,18 @@
 //
 // # Resolvers
 //
-// A Resolver holds the latest Set of a destination. NewService watches a service
-// by a blocking query, NewQuery polls a prepared query, and NewChain follows a
-// service's discovery chain.
+// A Resolver holds the latest Set of a destination. NewService asks for a
+// service's instances, NewQuery executes a prepared query, and NewChain follows
+// a service's discovery chain. None of them holds a request at the agent: they
+// ask in turns, often while the destination is in use and seldom at rest.
 //
 // # Discovery chains
 //
 // A chain is what service-resolver entries make of a name: a redirect, a subset,
 // targets to fail over to, a connect timeout. It is asked for every
-// DefaultChainPoll, from the agent's cache, and no request for it is held: a
-// proxy holds one for each destination, as without chains. A change of an entry
-// is seen within that time; changes of health are seen at once.
+// DefaultChainPoll, from the agent's cache, while the destination is in use. A
+// change of an entry is seen within that time, a change of health as fast as
+// without chains.
 //
 // The first target with healthy instances is the destination. Those after it
 // are neither dialled nor asked for, until it has none; once it has some again,
