@@ -44,3 +44,30 @@ func TestOtherEndsAreNoRefusals(t *testing.T) {
 		}
 	}
 }
+
+// With TLS 1.3 a client has finished its handshake when the server judges its
+// certificate.
+func TestAServerThatDoesNotTrustOurCertificateIsARefusal(t *testing.T) {
+	for name, ownRecords := range map[string]bool{"own": true, "crypto/tls": false} {
+		server, client := configs(t)
+		server.VerifyConnection = func(tls.ConnectionState) error { return errors.New("not of this mesh") }
+		a, b := tcpPair(t)
+		done := make(chan error, 1)
+		go func() { done <- tls.Server(b, server).Handshake() }()
+		c, err := (&Config{TLS: client, OwnRecords: ownRecords}).Client(t.Context(), a)
+		if err = errors.Join(err, c.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if <-done == nil {
+			t.Fatal("the server takes the client")
+		}
+		if ownRecords {
+			_, err = detach(t, c).readAll(mrand.New(mrand.NewPCG(1, 2)))
+		} else {
+			_, err = io.ReadAll(c)
+		}
+		if why, ok := RefusalOf(err); !ok || why != RefusedAccess {
+			t.Errorf("%s: %v became %v, %v", name, err, why, ok)
+		}
+	}
+}
