@@ -38,7 +38,8 @@ test:
 	done
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \
-		CGO_ENABLED=1 go test -race -timeout 30m ./...; \
+		CGO_ENABLED=1 go test -race -timeout 30m ./... && \
+		go test -count=1 -run TestFortyClientsAreServedAmongStrangers ./listener; \
 	else \
 		echo 'make test: WITHOUT the race detector, for want of a C compiler'; \
 		go test -timeout 30m ./...; \

@@ -255,6 +255,7 @@ func TestAThousandUpstreamsOfOneSidecar(t *testing.T) {
 	a := agenttest.Modern(t, agenttest.Options{LogLevel: "warn"})
 	backend := app(t, "db")
 	sidecar{name: "db", app: portOf(backend), port: agenttest.FreePort(t)}.start(t, a)
+	a.WaitConnect("db", 1)
 	const all, busy = 1000, 20
 	const mostResident = 128 // MB: half of it is goroutines and what the resolvers keep
 	var names []string

@@ -97,7 +97,14 @@ func withstand(t *testing.T, shapes []holding, from func(int) net.IP) {
 	grown := int64(after.heap+after.stack) - int64(before.heap+before.stack)
 	t.Logf("%d strangers; clients took %v in the middle, %v at most; %d kB and %d goroutines more",
 		f.n, took[floodClients/2], took[floodClients-1], grown>>10, after.goroutines-before.goroutines)
-	if worst := took[floodClients-1]; worst > time.Second {
+	most := time.Second
+	if raceEnabled {
+		// Handshakes take ten times as long then, and five hundred of them a
+		// second more than the machine has. make test runs this test without the
+		// detector too.
+		most = 5 * time.Second
+	}
+	if worst := took[floodClients-1]; worst > most {
 		t.Errorf("a client waited for %v", worst)
 	}
 	if most := listener.DefaultMaxHandshakes + 128; after.goroutines-before.goroutines > most {
