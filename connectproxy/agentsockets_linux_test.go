@@ -60,8 +60,9 @@ func watchSockets(t *testing.T, a *agenttest.Agent) *sockets {
 // last call.
 func (s *sockets) within(t *testing.T, state string, limit int) {
 	t.Helper()
-	most := s.most.Swap(0)
-	t.Logf("%s: %d connections at the agent, %d now", state, most, s.count())
+	now := int64(s.count())
+	most := max(s.most.Swap(0), now)
+	t.Logf("%s: %d connections at the agent, %d now", state, most, now)
 	if most > int64(limit) || most == 0 {
 		t.Errorf("%s: %d connections at the agent, want 1 to %d", state, most, limit)
 	}
