@@ -102,6 +102,7 @@ func listed(t *testing.T) map[difference]string {
 // essential are tests that pass on every path, so that a shim which can nothing
 // does not look like one without differences.
 var essential = []string{
+	"Basic-Client-TLS-Sync-SplitHandshakeRecords", "LargePlaintext-TLS13-Padded-8192-8193", "SendEmptySessionTicket-TLS13",
 	"Basic-Client-TLS-Sync", "ClientAuth-Enforced-TLS13", "KeyUpdate-ToClient", "KeyUpdate-ToServer",
 	"TLS13-RecordPadding-TLS",
 }

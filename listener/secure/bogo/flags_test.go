@@ -40,6 +40,10 @@ type flags struct {
 	writesFirst, shutsDown, checkCloseNotify bool
 	keyUpdate                                bool
 
+	exportLen                  int // of keying material to be written first
+	exportLabel, exportContext string
+	useExportContext           bool
+
 	expectVersion, expectCurve int
 	expectHRR, expectNoHRR     bool
 	expectMiss, declineALPN    bool
@@ -70,12 +74,14 @@ func parse(args []string) (*flags, error) {
 		"cert-file": &f.certFile, "key-file": &f.keyFile, "trust-cert": &f.trustCert, "ocsp-response": &f.ocspResponse,
 		"host-name": &f.hostName, "advertise-alpn": &f.offeredALPN, "select-alpn": &f.selectALPN,
 		"expect-alpn": &f.expectALPN, "expect-advertised-alpn": &f.expectOffered, "expect-server-name": &f.expectServerName,
+		"export-label": &f.exportLabel, "export-context": &f.exportContext,
 	} {
 		set.StringVar(p, name, "", "")
 	}
 	for name, p := range map[string]*int{
 		"min-version": &f.minVersion, "max-version": &f.maxVersion,
 		"expect-version": &f.expectVersion, "expect-curve-id": &f.expectCurve,
+		"export-keying-material": &f.exportLen,
 	} {
 		set.IntVar(p, name, 0, "")
 	}
@@ -89,6 +95,7 @@ func parse(args []string) (*flags, error) {
 		"no-ticket": &f.noTicket, "reject-alpn": &f.rejectALPN, "decline-alpn": &f.declineALPN,
 		"shim-writes-first": &f.writesFirst, "shim-shuts-down": &f.shutsDown, "check-close-notify": &f.checkCloseNotify,
 		"key-update": &f.keyUpdate, "expect-session-miss": &f.expectMiss, "expect-hrr": &f.expectHRR, "expect-no-hrr": &f.expectNoHRR,
+		"use-export-context": &f.useExportContext,
 	} {
 		set.BoolVar(p, name, false, "")
 	}

@@ -43,14 +43,14 @@ func (f *flags) relayed(cfg *tls.Config, raw *net.TCPConn, first bool) error {
 		client, upstream = upstream, client
 	}
 	engine.Start(client, upstream, relay.Options{}, func(r relay.Result) { done <- r })
-	if err = f.exchange(far, first); err == nil {
+	if err = f.exchange(far, cs, first); err == nil {
 		_, err = io.Copy(io.Discard, far)
 	}
 	_ = far.Close()
 	if r := <-done; r.End != relay.Clean {
 		return fmt.Errorf("%s: %w", r.End, r.Err)
 	}
-	return errors.Join(err, f.check(cs))
+	return err
 }
 
 // join passes on what comes from either side, ends too. A reset by the runner is

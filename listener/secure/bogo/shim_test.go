@@ -81,7 +81,7 @@ func (f *flags) connect(cfg *tls.Config, first bool) error {
 	}
 	s, cs, err := f.open(cfg, raw)
 	if err == nil {
-		err = errors.Join(f.exchange(s, first), f.check(cs))
+		err = f.exchange(s, cs, first)
 	}
 	if err != nil {
 		drain(raw.(*net.TCPConn))
@@ -129,26 +129,57 @@ func (f *flags) handshake(cfg *tls.Config, raw net.Conn) (c *secure.Conn, err er
 	return c, nil
 }
 
-// exchange is the application of the runner's tests: it sends back what comes
-// with all bits inverted.
-func (f *flags) exchange(s stream, first bool) error {
+// exchange is the application of the runner's tests.
+func (f *flags) exchange(s stream, cs tls.ConnectionState, first bool) error {
+	if err := f.begin(s, cs, first); err != nil {
+		return err
+	}
+	if !f.shutsDown {
+		return errors.Join(echo(s), f.check(cs))
+	}
+	if err := s.CloseWrite(); err != nil {
+		return err
+	}
+	if f.checkCloseNotify {
+		if _, err := io.Copy(io.Discard, s); err != nil {
+			return err
+		}
+	}
+	return f.check(cs)
+}
+
+// begin writes what comes before anything is read.
+func (f *flags) begin(s stream, cs tls.ConnectionState, first bool) error {
 	if d, ok := s.(*detached); ok && f.keyUpdate {
 		if err := d.update(); err != nil {
 			return err
 		}
 	}
+	var begin []byte
+	if f.exportLen > 0 {
+		var use []byte // a context that is empty is not none before TLS 1.3
+		if f.useExportContext {
+			use = []byte(f.exportContext)
+		}
+		material, err := cs.ExportKeyingMaterial(f.exportLabel, use, f.exportLen)
+		if err != nil {
+			return err
+		}
+		begin = material
+	}
 	if f.writesFirst && first {
-		if _, err := s.Write([]byte("hello")); err != nil {
-			return err
-		}
+		begin = append(begin, "hello"...)
 	}
-	if f.shutsDown {
-		if err := s.CloseWrite(); err != nil || !f.checkCloseNotify {
-			return err
-		}
-		_, err := io.Copy(io.Discard, s)
-		return err
+	if len(begin) == 0 {
+		return nil
 	}
+	_, err := s.Write(begin)
+	return err
+}
+
+// echo sends back what comes with all bits inverted, to the peer's end and with
+// one of its own.
+func echo(s stream) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := s.Read(buf)
