@@ -29,7 +29,8 @@ demo:
 
 # The agents are built before the tests, since go test would keep the lines that
 # say so to itself for minutes. The probe is the real thing: a compiler without
-# its headers is no compiler.
+# its headers is no compiler. One package is tested at a time: what an agent and
+# its proxies do within seconds is asserted, and two processors are few for that.
 test:
 	@$(AGENTS) managed modern >/dev/null
 	@for program in redis-server nginx psql nc ip setpriv; do \
@@ -38,11 +39,11 @@ test:
 	done
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \
-		CGO_ENABLED=1 go test -race -timeout 30m ./... && \
+		CGO_ENABLED=1 go test -race -p 1 -timeout 30m ./... && \
 		go test -count=1 -run TestFortyClientsAreServedAmongStrangers ./listener; \
 	else \
 		echo 'make test: WITHOUT the race detector, for want of a C compiler'; \
-		go test -timeout 30m ./...; \
+		go test -p 1 -timeout 30m ./...; \
 	fi
 
 # The program's tests once more, with records that are crypto/tls's.

@@ -68,6 +68,24 @@ func (s *sockets) within(t *testing.T, state string, limit int) {
 	}
 }
 
+// settles fails the test if the agent had more connections than it takes by
+// default, or does not come to limit. On a machine with more to do than it can,
+// an agent notices late that a proxy has closed one and opened another.
+func (s *sockets) settles(t *testing.T, state string, limit int) {
+	t.Helper()
+	const agentsLimit = 200
+	if most := s.most.Swap(0); most >= agentsLimit {
+		t.Errorf("%s: %d connections at the agent", state, most)
+	}
+	agenttest.Eventually(t, soon, func() error {
+		if n := s.count(); n == 0 || n > limit {
+			return fmt.Errorf("%s: %d connections at the agent, want 1 to %d", state, n, limit)
+		}
+		return nil
+	})
+	t.Logf("%s: %d connections at the agent", state, s.count())
+}
+
 // count counts the agent's ends of connections, and those that the other end
 // has closed and the agent goes on holding: longer than from one count to the
 // next.

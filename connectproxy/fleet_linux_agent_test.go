@@ -230,7 +230,7 @@ func TestAFleetSharesAnAgentWithDefaultLimits(t *testing.T) {
 	s := watchSockets(t, a)
 	f.start(binary, portOf(app(t, "app")))
 	f.carries(time.Minute)
-	s.within(t, "a fleet at its start", queue.MaxConnections*f.size)
+	s.settles(t, "a fleet at its start", queue.MaxConnections*f.size)
 
 	restart(true)
 	a.Kill()
@@ -246,7 +246,7 @@ func TestAFleetSharesAnAgentWithDefaultLimits(t *testing.T) {
 		}
 		return nil
 	})
-	s.within(t, "a fleet after the agent's restart", queue.MaxConnections*f.size)
+	s.settles(t, "a fleet after the agent's restart", queue.MaxConnections*f.size)
 }
 
 func TestAThousandUpstreamsOfOneSidecar(t *testing.T) {
