@@ -1,10 +1,8 @@
 package listenertest
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -12,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/url"
 	"strings"
 	"testing"
@@ -26,8 +23,8 @@ type CA struct {
 	CertPEM     string
 	TrustDomain string
 	// Pool holds Cert alone.
-	Pool *x509.CertPool
-	key  *ecdsa.PrivateKey
+	Pool   *x509.CertPool
+	issuer *Certificate
 }
 
 // NewCA makes a root certificate, valid for a day.
@@ -40,9 +37,7 @@ func NewCA(t testing.TB) *CA {
 // same is what a rotation of the root brings.
 func NewCAFor(t testing.TB, trustDomain string) *CA {
 	t.Helper()
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber:          new(big.Int).SetBytes(random(t, 15)),
+	return newCA(Issue(t, x509.Certificate{
 		Subject:               pkix.Name{CommonName: "Test CA " + trustDomain},
 		URIs:                  []*url.URL{{Scheme: "spiffe", Host: trustDomain}},
 		NotBefore:             time.Now().Add(-time.Hour),
@@ -50,11 +45,29 @@ func NewCAFor(t testing.TB, trustDomain string) *CA {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
+	}, nil))
+}
+
+// CAOf is the authority that a root certificate with its key makes: that of an
+// agent, say.
+func CAOf(t testing.TB, certPEM string, key *ecdsa.PrivateKey) *CA {
+	t.Helper()
+	block, _ := pem.Decode([]byte(certPEM))
+	if block == nil {
+		t.Fatal("the root certificate is no PEM")
 	}
-	cert, certPEM := sign(t, template, template, &key.PublicKey, key)
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &CA{Cert: cert, CertPEM: certPEM, TrustDomain: trustDomain, Pool: pool, key: key}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatalf("parsing a root certificate: %v", err)
+	}
+	if len(cert.URIs) == 0 {
+		t.Fatal("the root certificate has no trust domain")
+	}
+	return newCA(&Certificate{cert, key})
+}
+
+func newCA(c *Certificate) *CA {
+	return &CA{Cert: c.Certificate, CertPEM: c.PEM(), TrustDomain: c.URIs[0].Host, Pool: poolOf(c.Certificate), issuer: c}
 }
 
 // LeafOptions say what is not ordinary about a leaf.
@@ -100,26 +113,17 @@ func (ca *CA) LeafWith(t testing.TB, service string, o LeafOptions) Leaf {
 	if o.NotAfter.IsZero() {
 		o.NotAfter = time.Now().Add(time.Hour)
 	}
-	key := newKey(t)
-	cert, certPEM := sign(t, &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(random(t, 15)),
-		Subject:      pkix.Name{CommonName: service},
-		URIs:         []*url.URL{uri},
-		NotBefore:    o.NotBefore,
-		NotAfter:     o.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}, ca.Cert, &key.PublicKey, ca.key)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatalf("encoding a key: %v", err)
-	}
+	leaf := Issue(t, x509.Certificate{
+		Subject:     pkix.Name{CommonName: service},
+		URIs:        []*url.URL{uri},
+		NotBefore:   o.NotBefore,
+		NotAfter:    o.NotAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}, ca.issuer)
 	return Leaf{
-		Certificate: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert},
-		URI:         o.URI,
-		Serial:      Serial(cert),
-		CertPEM:     certPEM,
-		KeyPEM:      string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})),
+		Certificate: leaf.TLS(), URI: o.URI, Serial: Serial(leaf.Certificate),
+		CertPEM: leaf.PEM(), KeyPEM: leaf.KeyPEM(t),
 	}
 }
 
@@ -130,7 +134,7 @@ func (ca *CA) URI(service string, o LeafOptions) string {
 		partition = "/ap/" + o.Partition
 	}
 	return fmt.Sprintf("spiffe://%s%s/ns/%s/dc/%s/svc/%s", ca.TrustDomain, partition,
-		either(o.Namespace, "default"), either(o.Datacenter, "dc1"), service)
+		cmp.Or(o.Namespace, "default"), cmp.Or(o.Datacenter, "dc1"), service)
 }
 
 // ServerTLS is the configuration of a server that wants a certificate of this
@@ -172,47 +176,4 @@ func Serial(cert *x509.Certificate) string {
 		b.WriteString(digits[i : i+2])
 	}
 	return b.String()
-}
-
-func sign(t testing.TB, template, parent *x509.Certificate, pub *ecdsa.PublicKey, key *ecdsa.PrivateKey) (*x509.Certificate, string) {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, pub, key)
-	if err != nil {
-		t.Fatalf("signing a certificate: %v", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatalf("parsing a certificate: %v", err)
-	}
-	var b bytes.Buffer
-	if err := pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
-		t.Fatalf("encoding a certificate: %v", err)
-	}
-	return cert, b.String()
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatalf("making a key: %v", err)
-	}
-	return key
-}
-
-func random(t testing.TB, n int) []byte {
-	t.Helper()
-	b := make([]byte, n)
-	if _, err := rand.Read(b); err != nil {
-		t.Fatalf("reading random bytes: %v", err)
-	}
-	b[0] |= 1 // a serial number of n bytes, not fewer
-	return b
-}
-
-func either(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

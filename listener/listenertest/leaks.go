@@ -51,15 +51,3 @@ func remaining(before map[int]string) map[int]string {
 		<-time.After(10 * time.Millisecond)
 	}
 }
-
-// Eventually waits until cond holds, and fails the test after ten seconds.
-func Eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}

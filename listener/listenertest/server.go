@@ -89,6 +89,14 @@ func (s *Server) serve(handle func(*net.TCPConn)) {
 	}
 }
 
+// Refusing is an address that refuses connections until the test ends: its port is
+// that of a connection, on which nobody can listen meanwhile.
+func Refusing(t testing.TB) string {
+	t.Helper()
+	c, _ := TCPPair(t)
+	return c.LocalAddr().String()
+}
+
 // TCPPair gives both ends of a loopback connection. Unlike net.Pipe it has
 // buffers, half-closes and resets. The test's end closes both.
 func TCPPair(t testing.TB) (dialled, accepted *net.TCPConn) {
