@@ -1,11 +1,11 @@
 package relay
 
 import (
-	"errors"
 	"io"
 	"net"
 	"testing"
 
+	"connect-proxy/listener/listenertest"
 	"connect-proxy/listener/secure"
 )
 
@@ -24,8 +24,8 @@ var chains = []struct {
 // chain connects a client with an application.
 func chain(b *testing.B, pair, copied bool) (client, app net.Conn) {
 	b.Helper()
-	client, in := tcpPair(b)
-	out, app := tcpPair(b)
+	client, in := listenertest.TCPPair(b)
+	out, app := listenertest.TCPPair(b)
 	join := func(a, c Conn) {
 		if copied {
 			a, c = opaque{a}, opaque{c}
@@ -33,14 +33,14 @@ func chain(b *testing.B, pair, copied bool) (client, app net.Conn) {
 		// An engine for each, as in two processes.
 		e := New()
 		b.Cleanup(e.Close)
-		e.Start(a, c, Options{}, func(Result) {})
+		e.Start(a, c, Options{Counters: new(Counters)}, func(Result) {})
 	}
 	if !pair {
 		join(in, out)
 		return client, app
 	}
 	server, dialler := configs(b, 0)
-	near, far := tcpPair(b)
+	near, far := listenertest.TCPPair(b)
 	shaken := make(chan error, 1)
 	var accepted *secure.Conn
 	go func() {
@@ -49,10 +49,13 @@ func chain(b *testing.B, pair, copied bool) (client, app net.Conn) {
 		shaken <- err
 	}()
 	dialled, err := own(dialler).Client(b.Context(), near)
-	if err = errors.Join(err, <-shaken); err != nil {
+	if err != nil {
 		b.Fatal(err)
 	}
-	join(in, dialled)
+	join(in, dialled) // which sends the last flight of the handshake
+	if err := <-shaken; err != nil {
+		b.Fatal(err)
+	}
 	join(accepted, out)
 	return client, app
 }

@@ -22,14 +22,15 @@ type copier struct {
 	options          Options
 	started          time.Time
 
-	toUpstream, toClient atomic.Int64
-	moved                atomic.Int64 // when bytes last moved, since started
-	half                 atomic.Bool  // one direction has ended
+	count      [2]atomic.Int64 // bytes from the client and from the upstream
+	moved      atomic.Int64    // when bytes last moved, since started
+	halfClosed atomic.Bool     // one direction has ended
 
 	mu            sync.Mutex
 	replay        replay
+	counted       [2]int64 // what of count is in Options.Counters
 	upstreamFirst bool
-	first         bool // a direction has ended
+	firstEnded    bool // a direction has ended
 	ended         bool // end and err are set
 	end           End
 	err           error
@@ -45,7 +46,7 @@ func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *
 	}
 	e.mu.Unlock()
 	c.mu.Lock()
-	c.arm()
+	c.startTimer()
 	c.mu.Unlock()
 	go func() {
 		r := c.run()
@@ -61,17 +62,21 @@ func (e *Engine) copy(client, upstream net.Conn, o Options, done func(Result)) *
 func (c *copier) run() Result {
 	var up sync.WaitGroup
 	up.Go(func() {
-		if first := c.options.First; len(first) == 0 || c.pass(c.upstream, first, &c.toUpstream, UpstreamReset) {
-			c.oneWay(c.upstream, c.client, &c.toUpstream, UpstreamReset, ClientReset)
+		if first := c.options.First; len(first) == 0 || c.write(c.upstream, first, UpstreamReset) {
+			c.oneWay(c.upstream, c.client, UpstreamReset, ClientReset)
 		}
 	})
-	c.oneWay(c.client, c.upstream, &c.toClient, ClientReset, UpstreamReset)
+	c.oneWay(c.client, c.upstream, ClientReset, UpstreamReset)
 	up.Wait()
 	c.stop(Clean)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.end != Refused {
+		c.replay = replay{}
+		c.addToCounters()
+	}
 	r := Result{
-		ToUpstream: c.toUpstream.Load(), ToClient: c.toClient.Load(), End: c.end, Err: c.err,
+		ToUpstream: c.count[0].Load(), ToClient: c.count[1].Load(), End: c.end, Err: c.err,
 		UpstreamFirst: c.upstreamFirst || c.end == UpstreamReset || c.end == Refused,
 	}
 	if c.end == Refused {
@@ -82,19 +87,19 @@ func (c *copier) run() Result {
 }
 
 // oneWay copies from src to dst and passes the end of src on.
-func (c *copier) oneWay(dst, src net.Conn, count *atomic.Int64, dstEnd, srcEnd End) {
+func (c *copier) oneWay(dst, src net.Conn, dstEnd, srcEnd End) {
 	buf := copyBufs.Get().(*[]byte)
 	defer copyBufs.Put(buf)
 	for {
 		n, err := src.Read(*buf)
 		if n > 0 {
-			c.remember(dst == c.client, (*buf)[:n])
-			if !c.pass(dst, (*buf)[:n], count, dstEnd) {
+			c.keepForReplay(dst == c.client, (*buf)[:n])
+			if !c.write(dst, (*buf)[:n], dstEnd) {
 				return
 			}
 		}
 		if err == io.EOF {
-			c.ending(dst == c.client)
+			c.markEnded(dst == c.client)
 			if w, ok := dst.(Conn); ok {
 				_ = w.CloseWrite()
 			}
@@ -109,10 +114,17 @@ func (c *copier) oneWay(dst, src net.Conn, count *atomic.Int64, dstEnd, srcEnd E
 	}
 }
 
-// pass writes p to dst and reports whether dst took it.
-func (c *copier) pass(dst net.Conn, p []byte, count *atomic.Int64, dstEnd End) bool {
+// write writes p to dst and reports whether dst took it.
+func (c *copier) write(dst net.Conn, p []byte, dstEnd End) bool {
 	n, err := dst.Write(p)
-	count.Add(int64(n))
+	side := 0
+	if dst == c.client {
+		side = 1
+	}
+	c.count[side].Add(int64(n))
+	c.mu.Lock()
+	c.addToCounters()
+	c.mu.Unlock()
 	c.moved.Store(int64(time.Since(c.started)))
 	if err != nil {
 		// What dst sent before it broke off is still on its way: the other
@@ -122,7 +134,20 @@ func (c *copier) pass(dst net.Conn, p []byte, count *atomic.Int64, dstEnd End) b
 	return err == nil
 }
 
-func (c *copier) remember(fromUpstream bool, p []byte) {
+// addToCounters adds to Options.Counters what has moved since the last time, unless it
+// may have to be sent again. mu is held.
+func (c *copier) addToCounters() {
+	if c.replay.possible() {
+		return
+	}
+	for side := range c.count {
+		n := c.count[side].Load()
+		c.options.Counters.add(side, n-c.counted[side])
+		c.counted[side] = n
+	}
+}
+
+func (c *copier) keepForReplay(fromUpstream bool, p []byte) {
 	side := 0
 	if fromUpstream {
 		side = 1
@@ -161,7 +186,7 @@ func (c *copier) broken(end End, err error) {
 		c.end, c.err = end, err
 	}
 	c.mu.Unlock()
-	c.ending(end == UpstreamReset)
+	c.markEnded(end == UpstreamReset)
 	side := c.upstream
 	if end == ClientReset {
 		side = c.client
@@ -169,17 +194,17 @@ func (c *copier) broken(end End, err error) {
 	_ = side.SetReadDeadline(time.Now().Add(time.Second))
 }
 
-// ending starts the clock of a half-closed connection, which the upstream has
+// markEnded starts the timer of a half-closed connection, which the upstream has
 // ended or the client.
-func (c *copier) ending(byUpstream bool) {
+func (c *copier) markEnded(byUpstream bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.first {
-		c.first, c.upstreamFirst = true, byUpstream
+	if !c.firstEnded {
+		c.firstEnded, c.upstreamFirst = true, byUpstream
 	}
 	c.moved.Store(int64(time.Since(c.started)))
-	if c.half.Store(true); !c.ended {
-		c.arm()
+	if c.halfClosed.Store(true); !c.ended {
+		c.startTimer()
 	}
 }
 
@@ -211,45 +236,45 @@ func (c *copier) stop(end End) {
 		_ = c.upstream.Close()
 		return
 	}
-	abort(c.client)
-	abort(c.upstream)
+	secure.Abort(c.client)
+	secure.Abort(c.upstream)
 }
 
-// arm sets the timer for the next moment at which something may be due, or at
+// startTimer sets the timer for the next moment at which something may be due, or at
 // which a dead peer is looked for. mu is held.
-func (c *copier) arm() {
-	wait, _ := c.due()
+func (c *copier) startTimer() {
+	wait, _ := c.remaining()
 	wait = max(min(wait, deadpeer.Every), time.Millisecond)
 	if c.timer == nil {
-		c.timer = time.AfterFunc(wait, c.tick)
+		c.timer = time.AfterFunc(wait, c.expire)
 		return
 	}
 	c.timer.Reset(wait)
 }
 
-func (c *copier) due() (time.Duration, End) {
-	return c.options.due(time.Since(c.started), time.Duration(c.moved.Load()), c.half.Load())
+func (c *copier) remaining() (time.Duration, End) {
+	return c.options.remaining(time.Since(c.started), time.Duration(c.moved.Load()), c.halfClosed.Load())
 }
 
-func (c *copier) tick() {
-	switch wait, end := c.due(); {
+func (c *copier) expire() {
+	switch wait, end := c.remaining(); {
 	case wait <= 0:
 		c.stop(end)
-	case lost(c.client):
+	case peerIsDead(c.client):
 		c.fail(ClientReset, deadpeer.Err)
-	case lost(c.upstream):
+	case peerIsDead(c.upstream):
 		c.fail(UpstreamReset, deadpeer.Err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ended {
-		c.arm()
+		c.startTimer()
 	}
 }
 
-// due is how long from now until the first of o's limits is reached, and which
+// remaining is how long from now until the first of o's limits is reached, and which
 // that is; age and moved are times since the start of the connection.
-func (o Options) due(age, moved time.Duration, half bool) (time.Duration, End) {
+func (o Options) remaining(age, moved time.Duration, half bool) (time.Duration, End) {
 	wait, end := time.Duration(1<<63-1), Clean
 	try := func(limit, since time.Duration, e End) {
 		if limit > 0 && limit-since < wait {

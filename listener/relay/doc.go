@@ -10,9 +10,11 @@
 // with one system call each for up to 256 KiB, in memory that stays in the
 // processor's cache. Everywhere else two goroutines copy.
 //
-// A loop serves those connections first that move little, and the others in
-// turns that are charged by what they cost, so that neither bulk nor a flood of
-// records that carry nothing holds up anybody else's request.
+// Loops come in pairs, one for connections that move little and one for the
+// others, and turns are charged by what they cost, so that neither bulk nor a
+// flood of records that carry nothing holds up anybody else's request. Between
+// two turns a connection can be handed over to the other loop of its pair; it
+// belongs to exactly one.
 //
 // Goroutines: Engine starts its loops with the first connection and Close waits
 // for them, for the copying goroutines, for the callbacks and for the one that

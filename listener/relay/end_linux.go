@@ -8,10 +8,10 @@ import (
 	"connect-proxy/listener/secure"
 )
 
-// ended marks the end that f's sender gave it.
-func (l *loop) ended(c *conn, f *flow) {
+// markEnded notes the end that f's sender gave it.
+func (l *eventLoop) markEnded(c *conn, f *flow) {
 	c.endedBy(f)
-	l.halfClosed(c)
+	l.markHalfClosed(c)
 }
 
 func (c *conn) endedBy(f *flow) {
@@ -21,30 +21,30 @@ func (c *conn) endedBy(f *flow) {
 	}
 }
 
-// halfClosed starts the clock of a connection with one direction left.
-func (l *loop) halfClosed(c *conn) {
-	if c.half = true; c.options.HalfCloseTimeout > 0 {
+// markHalfClosed starts the timer of a connection with one direction left.
+func (l *eventLoop) markHalfClosed(c *conn) {
+	if c.halfClosed = true; c.options.HalfCloseTimeout > 0 {
 		l.now = time.Now()
 		c.moved = l.now
-		l.clock(c)
+		l.startTimer(c)
 	}
 }
 
-// passEnd tells the receiver of flows[i] that there is no more.
-func (l *loop) passEnd(c *conn, i int) *sideError {
+// sendEnd tells the receiver of flows[i] that there is no more.
+func (l *eventLoop) sendEnd(c *conn, i int) *sideError {
 	f, dst := &c.flows[i], &c.sides[1-i]
-	if f.passed {
+	if f.endDelivered {
 		return nil
 	}
 	// The second direction to end is followed by a close at once: that brings
 	// the FIN, and the close_notify goes in one packet with it.
-	last := c.flows[1-i].passed
-	if !f.told {
-		f.told = true
-		if dst.tls != nil {
-			dst.more = last
-			var room [secure.Overhead * 2]byte
-			if err := l.send(c, i, dst.tls.CloseNotify(room[:0])); err != nil {
+	last := c.flows[1-i].endDelivered
+	if !f.endSent {
+		f.endSent = true
+		var room [secure.Overhead * 2]byte
+		if notify := dst.end(room[:0]); len(notify) > 0 {
+			dst.cork, dst.ended = last, true
+			if err := l.send(c, i, notify); err != nil {
 				return err
 			}
 		}
@@ -52,8 +52,8 @@ func (l *loop) passEnd(c *conn, i int) *sideError {
 	if len(f.pending) > 0 {
 		return nil
 	}
-	f.passed = true
-	if dst.tls == nil && !last {
+	f.endDelivered = true
+	if !dst.ended && !last {
 		if err := unix.Shutdown(dst.fd, unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
 			return &sideError{side: 1 - i, writing: true, err: err}
 		}
@@ -64,24 +64,26 @@ func (l *loop) passEnd(c *conn, i int) *sideError {
 // refuse answers a violation of TLS with its alert, before the reset that
 // follows (RFC 8446 6.2). Where the side has more to take first, or its end,
 // there is no place for one.
-func (l *loop) refuse(c *conn, e *sideError) {
+func (l *eventLoop) refuse(c *conn, e *sideError) {
 	s, f := &c.sides[e.side], &c.flows[1-e.side]
-	if s.tls == nil || e.writing || f.told || len(f.pending) > 0 {
+	if e.writing || f.endSent || len(f.pending) > 0 {
 		return
 	}
 	var room [secure.Overhead * 2]byte
-	if alert := s.tls.Refuse(room[:0], e.err); len(alert) > 0 {
+	if alert := s.protocol.refuse(room[:0], e.err); len(alert) > 0 {
 		_, _ = write(s, alert)
 	}
 }
 
 // end closes the connection: with resets, so that nobody takes what came for
 // everything, unless both directions were ended by their senders.
-func (l *loop) end(c *conn, end End, err error) {
+func (l *eventLoop) end(c *conn, end End, err error) {
 	if c.ended {
 		return
 	}
 	l.remove(c)
+	c.replay = replay{}
+	c.addToCounters()
 	for i := range c.sides {
 		if end != Clean && !c.stillDelivering(i) {
 			_ = unix.SetsockoptLinger(c.sides[i].fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -92,21 +94,16 @@ func (l *loop) end(c *conn, end End, err error) {
 		ToUpstream: c.flows[0].count, ToClient: c.flows[1].count, End: end, Err: err,
 		UpstreamFirst: c.upstreamFirst || end == UpstreamReset,
 	}
-	l.over = append(l.over, c)
+	l.finished = append(l.finished, c)
 }
 
 // remove takes c out of the loop and gives back its buffers. Its descriptors are
 // left open.
-func (l *loop) remove(c *conn) {
+func (l *eventLoop) remove(c *conn) {
 	c.ended = true
-	delete(l.timed, c)
-	delete(l.watched, c)
-	l.mu.Lock()
-	l.slots[c.slot] = nil
-	l.free = append(l.free, c.slot)
-	l.mu.Unlock()
+	l.forget(c)
 	for i := range c.sides {
-		l.keep(&c.sides[i], nil)
+		l.keepPartial(&c.sides[i], nil)
 		l.release(&c.flows[i])
 	}
 }

@@ -8,24 +8,24 @@ import (
 	"connect-proxy/listener/secure"
 )
 
-// classes are the sizes of the buffers that a loop keeps for what a connection
+// bufferSizes are the sizes of the buffers that a loop keeps for what a connection
 // has to hold between events: a record's beginning, or what its receiver does
 // not take. A receiver that reads nothing so holds little, since a short write
 // also shrinks what is read next.
-var classes = [...]int{512, 17 << 10, 68 << 10, secure.Sealed(maxBatch)}
+var bufferSizes = [...]int{512, 17 << 10, 68 << 10, secure.Sealed(maxBatch)}
 
-// maxFree is how many buffers of a class are kept for reuse.
+// maxFree is how many buffers of a size are kept for reuse.
 const maxFree = 8
 
-// buffer gives an empty buffer with room for n bytes.
-func (l *loop) buffer(n int) []byte {
-	for i, size := range classes {
+// getBuffer returns an empty buffer with room for n bytes.
+func (l *eventLoop) getBuffer(n int) []byte {
+	for i, size := range bufferSizes {
 		if n > size {
 			continue
 		}
-		if k := len(l.spare[i]); k > 0 {
-			b := l.spare[i][k-1]
-			l.spare[i] = l.spare[i][:k-1]
+		if k := len(l.freeBuffers[i]); k > 0 {
+			b := l.freeBuffers[i][k-1]
+			l.freeBuffers[i] = l.freeBuffers[i][:k-1]
 			return b
 		}
 		return make([]byte, 0, size)
@@ -33,55 +33,52 @@ func (l *loop) buffer(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// giveBack takes a buffer of buffer's for reuse.
-func (l *loop) giveBack(b []byte) {
-	for i, size := range classes {
-		if cap(b) == size && len(l.spare[i]) < maxFree {
-			l.spare[i] = append(l.spare[i], b[:0])
+// putBuffer takes a buffer of getBuffer's for reuse.
+func (l *eventLoop) putBuffer(b []byte) {
+	for i, size := range bufferSizes {
+		if cap(b) == size && len(l.freeBuffers[i]) < maxFree {
+			l.freeBuffers[i] = append(l.freeBuffers[i], b[:0])
 			return
 		}
 	}
 }
 
-// second is the room for sealing what was opened into l.out.
-func (l *loop) second() []byte {
+// sealBuffer returns the room for sealing what was opened into l.out.
+func (l *eventLoop) sealBuffer() []byte {
 	if l.extra == nil {
-		l.extra = make([]byte, 0, secure.Sealed(maxBatch))
+		l.extra = make([]byte, 0, cap(l.out))
 	}
 	return l.extra
 }
 
-// keep makes rest, the beginning of a record, s's partial.
-func (l *loop) keep(s *side, rest []byte) {
+// keepPartial makes rest, the beginning of a record, s's partial.
+func (l *eventLoop) keepPartial(s *side, rest []byte) {
 	if cap(s.partial) < len(rest) || len(rest) == 0 {
 		if s.partial != nil {
-			l.giveBack(s.partial)
+			l.putBuffer(s.partial)
 			s.partial = nil
 		}
 		if len(rest) == 0 {
 			return
 		}
-		s.partial = l.buffer(len(rest))
+		s.partial = l.getBuffer(len(rest))
 	}
 	s.partial = append(s.partial[:0], rest...)
 }
 
 // release drops what f still holds.
-func (l *loop) release(f *flow) {
-	if f.hold != nil {
-		l.giveBack(f.hold)
+func (l *eventLoop) release(f *flow) {
+	if f.buf != nil {
+		l.putBuffer(f.buf)
 	}
-	f.pending, f.hold = nil, nil
+	f.pending, f.buf = nil, nil
 }
 
 // read reads from s behind the bytes that are in l.in already, unless there are
 // whole records among those.
-func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
-	if s.behind {
+func (l *eventLoop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
+	if s.unopened {
 		return 0, false, nil
-	}
-	if s.err != nil {
-		return 0, false, s.err
 	}
 	if !s.readable {
 		return 0, false, nil
@@ -89,7 +86,7 @@ func (l *loop) read(f *flow, s *side, have int) (n int, eof bool, err error) {
 	if f.batch == 0 {
 		f.batch = minBatch
 	}
-	size := min(f.batch, l.turn(), maxBatch-have)
+	size := min(f.batch, l.turn(), len(l.in)-have)
 	for {
 		n, err = unix.Read(s.fd, l.in[have:have+size])
 		switch {
@@ -120,7 +117,7 @@ func write(s *side, p []byte) (int, error) {
 	for {
 		var n int
 		var err error
-		if s.more {
+		if s.cork {
 			n, err = unix.SendmsgN(s.fd, p, nil, nil, unix.MSG_MORE)
 		} else {
 			n, err = unix.Write(s.fd, p)
@@ -142,51 +139,51 @@ func write(s *side, p []byte) (int, error) {
 }
 
 // send writes p to the receiver of flows[i] and keeps what it does not take.
-func (l *loop) send(c *conn, i int, p []byte) *sideError {
+func (l *eventLoop) send(c *conn, i int, p []byte) *sideError {
 	f, dst := &c.flows[i], &c.sides[1-i]
-	l.sent(c)
+	l.noteSent(c)
 	if len(f.pending) == 0 && dst.writable {
 		n, err := write(dst, p)
 		if err != nil {
 			return &sideError{side: 1 - i, writing: true, err: err}
 		}
 		if n == len(p) {
-			f.count += f.owed
-			f.owed = 0
+			f.count += f.uncounted
+			f.uncounted = 0
 			return nil
 		}
 		p = p[n:]
 		f.batch = max(minBatch, f.batch/2)
 	}
-	l.hold(f, p)
+	l.appendPending(f, p)
 	return l.awaitRoom(c, 1-i)
 }
 
 // awaitRoom has epoll report when sides[i], which took no more, has room.
-func (l *loop) awaitRoom(c *conn, i int) *sideError {
+func (l *eventLoop) awaitRoom(c *conn, i int) *sideError {
 	s := &c.sides[i]
 	if s.writable || s.watching {
 		return nil
 	}
 	s.watching = true
-	if err := l.register(c, i, unix.EPOLL_CTL_MOD, unix.EPOLLOUT); err != nil {
+	if err := l.register(c, i, unix.EPOLL_CTL_MOD); err != nil {
 		return &sideError{side: i, err: err}
 	}
 	return nil
 }
 
-// hold adds p to what f has pending.
-func (l *loop) hold(f *flow, p []byte) {
+// appendPending adds p to what f has pending.
+func (l *eventLoop) appendPending(f *flow, p []byte) {
 	if len(f.pending) == 0 {
-		f.hold = l.buffer(len(p))
-		f.pending = append(f.hold, p...)
+		f.buf = l.getBuffer(len(p))
+		f.pending = append(f.buf, p...)
 		return
 	}
 	f.pending = append(f.pending, p...)
 }
 
 // flush writes what is pending, and reports whether some still is.
-func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
+func (l *eventLoop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 	f, dst := &c.flows[i], &c.sides[1-i]
 	if len(f.pending) == 0 {
 		return false, nil
@@ -198,15 +195,15 @@ func (l *loop) flush(c *conn, i int) (blocked bool, _ *sideError) {
 	if err != nil {
 		return false, &sideError{side: 1 - i, writing: true, err: err}
 	}
-	if n > 0 && len(l.timed) > 0 {
+	if n > 0 && len(l.timers) > 0 {
 		c.moved = l.now
 	}
 	if f.pending = f.pending[n:]; len(f.pending) > 0 {
 		return true, l.awaitRoom(c, 1-i)
 	}
 	l.release(f)
-	f.count += f.owed
-	f.owed = 0
+	f.count += f.uncounted
+	f.uncounted = 0
 	sErr := l.answer(c, i)
 	return len(f.pending) > 0, sErr
 }
@@ -238,11 +235,11 @@ func (c *conn) lostAfterEnd(i int) *sideError {
 	return &sideError{side: i, writing: true, err: syscall.Errno(errno)}
 }
 
-// stillDelivering says whether sides[i] was sent everything, with its end, and
+// stillDelivering reports whether sides[i] was sent everything, with its end, and
 // has yet to acknowledge some of it: when the other side is gone by then, a
 // reset would throw that away.
 func (c *conn) stillDelivering(i int) bool {
-	if c.cause == nil || !c.flows[1-i].passed {
+	if c.cause == nil || !c.flows[1-i].endDelivered {
 		return false
 	}
 	n, err := unix.IoctlGetInt(c.sides[i].fd, unix.SIOCOUTQ)

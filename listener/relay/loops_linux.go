@@ -12,19 +12,20 @@ import (
 
 // loops are an Engine's event loops. Engine.mu guards them.
 type loops struct {
-	all  []*loop
+	all  []*eventLoop // the quick ones
 	next int
 }
 
 // pick chooses the loop for a new connection; nil if there can be none.
-func (ls *loops) pick(e *Engine) *loop {
+func (ls *loops) pick(e *Engine) *eventLoop {
 	if len(ls.all) < maxLoops() {
-		l, err := newLoop()
+		l, err := newLoops()
 		if err != nil {
 			return nil
 		}
 		ls.all = append(ls.all, l)
 		e.work.Go(l.run)
+		e.work.Go(l.other.run)
 	}
 	ls.next++
 	return ls.all[ls.next%len(ls.all)]
@@ -32,37 +33,33 @@ func (ls *loops) pick(e *Engine) *loop {
 
 // start hands the connection to l. It reports false, and has touched neither
 // side, where a loop cannot take both.
-func (l *loop) start(client, upstream net.Conn, o Options, done func(Result)) (*Relay, bool) {
+func (l *eventLoop) start(client, upstream net.Conn, o Options, done func(Result)) (*Relay, bool) {
 	if l == nil {
 		return nil, false
 	}
-	c := &conn{loop: l, options: o, done: done, replay: newReplay(o)}
-	if !take(c, client, upstream) {
+	c := &conn{options: o, done: done, replay: newReplay(o), slot: -1}
+	if !adoptBoth(c, client, upstream) {
 		return nil, false
 	}
-	c.prime()
-	if !l.add(c) {
-		for i := range c.sides {
-			unix.Close(c.sides[i].fd)
-		}
-		go done(Result{End: Closed})
-	}
-	return &Relay{close: func() { l.stop(c) }}, true
+	c.loop.Store(l)
+	l.begin(c)
+	return &Relay{close: func() { c.loop.Load().stop(c) }}, true
 }
 
-// maxLoops leaves half of the processors to handshakes and to the
-// applications: one loop moves more than a gigabyte a second, and each further
-// one is a thread to wake.
+// maxLoops is how many loops there are of either kind. It leaves half of the
+// processors to handshakes and to the applications: one loop moves more than a
+// gigabyte a second, and each further one is a thread to wake.
 func maxLoops() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 func (ls *loops) close() {
 	for _, l := range ls.all {
 		l.quit()
+		l.other.quit()
 	}
 }
 
-// take turns two connections into sides, or leaves both as they were.
-func take(c *conn, client, upstream net.Conn) bool {
+// adoptBoth turns two connections into sides, or leaves both as they were.
+func adoptBoth(c *conn, client, upstream net.Conn) bool {
 	if !detachable(client) || !detachable(upstream) {
 		return false
 	}
@@ -111,21 +108,21 @@ func detachable(c net.Conn) bool {
 // closes nc's own descriptor.
 func (c *conn) adopt(i, fd int, nc net.Conn) {
 	s := &c.sides[i]
-	s.fd, s.readable, s.writable = fd, true, true
+	s.fd, s.writable, s.protocol = fd, true, plain{}
+	f := &c.flows[1-i]
 	if sc, ok := nc.(*secure.Conn); ok {
 		d, _ := sc.Detach()
-		s.tls, s.partial = d.Records, d.Unread
-		c.flows[1-i].pending = d.Unsent
+		s.protocol, s.partial, f.pending = records{d.Records}, d.Unread, d.Unsent
+		s.unopened = len(d.Unread) > 0
 		nc = d.Raw
 	}
 	if first := c.options.First; i == 1 && len(first) > 0 {
-		f := &c.flows[0]
-		if f.owed = int64(len(first)); s.tls != nil {
-			f.pending = s.tls.Seal(f.pending, first)
-		} else {
-			f.pending = append([]byte(nil), first...)
-		}
+		f.uncounted = int64(len(first))
+		f.pending = append(f.pending, s.seal(nil, first)...)
 		c.options.First = nil
 	}
+	// With the last flight of our handshake goes what has come for it by now.
+	f.early = len(f.pending) > 0
+	c.sides[1-i].readable = f.early
 	_ = nc.Close()
 }

@@ -7,10 +7,10 @@ import "net"
 // loops are Linux's; everything else copies with goroutines.
 type loops struct{}
 
-type loop struct{}
+type eventLoop struct{}
 
-func (*loops) pick(*Engine) *loop { return nil }
+func (*loops) pick(*Engine) *eventLoop { return nil }
 
 func (*loops) close() {}
 
-func (*loop) start(net.Conn, net.Conn, Options, func(Result)) (*Relay, bool) { return nil, false }
+func (*eventLoop) start(net.Conn, net.Conn, Options, func(Result)) (*Relay, bool) { return nil, false }

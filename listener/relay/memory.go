@@ -7,50 +7,50 @@ import (
 )
 
 const (
-	// crowd is how many connections must have come or gone within gather to make
-	// it worth while to give memory back after them.
-	crowd  = 256
-	gather = 4 * time.Second
-	// settle is how long there must be calm before: in that time no more than
-	// calm of them may come or go. Where it is never calm, memory is given back
-	// after maxTicks of those times all the same.
-	settle   = time.Second
-	calm     = crowd / 8
-	maxTicks = 60
+	// burst is how many connections must have come or gone within burstWindow to
+	// make it worth while to give memory back after them.
+	burst       = 256
+	burstWindow = 4 * time.Second
+	// quietPeriod is how long it must be quiet before: no more than quietRate of
+	// them may come or go in it. Where it never is, memory is given back after
+	// maxPeriods all the same.
+	quietPeriod = time.Second
+	quietRate   = burst / 8
+	maxPeriods  = 60
 )
 
-// tide gives memory back to the system after many connections have come or
+// reclaimer gives memory back to the system after many connections have come or
 // gone. Their handshakes leave garbage, and their ends all that they held, which
 // Go collects only once as much has been allocated again, or after two minutes,
-// and returns slowly. It costs a collection for each crowd, and one a minute
+// and returns slowly. It costs a collection for each burst, and one a minute
 // while they come and go without end.
-type tide struct {
-	mu       sync.Mutex
-	moved    int       // since began
-	began    time.Time // when counting began anew
-	watching bool      // by ebb
+type reclaimer struct {
+	mu      sync.Mutex
+	changes int       // since began
+	began   time.Time // when counting began anew
+	waiting bool      // in run
 }
 
-// move counts a connection that comes or goes, and reports whether ebb should
-// be run.
-func (t *tide) move() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := time.Now(); !t.watching && now.Sub(t.began) > gather {
-		t.moved, t.began = 0, now
+// count counts a connection that comes or goes, and reports whether run should
+// be called.
+func (r *reclaimer) count() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); !r.waiting && now.Sub(r.began) > burstWindow {
+		r.changes, r.began = 0, now
 	}
-	t.moved++
-	if t.watching || t.moved < crowd {
+	r.changes++
+	if r.waiting || r.changes < burst {
 		return false
 	}
-	t.watching = true
+	r.waiting = true
 	return true
 }
 
-// ebb waits for the calm after a crowd and gives memory back, unless stop is
+// run waits until it is quiet after a burst and gives memory back, unless stop is
 // closed before.
-func (t *tide) ebb(stop <-chan struct{}) {
-	tick := time.NewTicker(settle)
+func (r *reclaimer) run(stop <-chan struct{}) {
+	tick := time.NewTicker(quietPeriod)
 	defer tick.Stop()
 	for last, n := 0, 1; ; n++ {
 		select {
@@ -58,13 +58,13 @@ func (t *tide) ebb(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
-		t.mu.Lock()
-		over := t.moved-last <= calm || n == maxTicks
-		last = t.moved
+		r.mu.Lock()
+		over := r.changes-last <= quietRate || n == maxPeriods
+		last = r.changes
 		if over {
-			t.moved, t.watching = 0, false
+			r.changes, r.waiting = 0, false
 		}
-		t.mu.Unlock()
+		r.mu.Unlock()
 		if over {
 			debug.FreeOSMemory()
 			return

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"io"
+	"maps"
 	mrand "math/rand/v2"
 	"runtime"
 	"slices"
@@ -22,12 +23,46 @@ const (
 	opEnd           // half-close if the amount is even, else reset
 )
 
+// The last amounts of opYield are, on a detached end, what only TLS has.
+const (
+	amountViolation = 63 - iota
+	amountFatal
+	amountWarning
+	amountAsk
+	amountUpdate
+)
+
+// mostUseless is how many messages without content in a row are no violation.
+const mostUseless = 16
+
 // stream is the model of one direction: what its sender wrote, and whether it
 // ended it in order.
 type stream struct {
 	sent  []byte
 	ended bool
 	reset bool
+	// useless counts messages of TLS since the last content.
+	useless int
+}
+
+// speak has d say something of TLS's own. It reports false if that ends the
+// connection, or could not be said.
+func (m *stream) speak(d *detached, amount int) bool {
+	const handshakeFailure, userCanceled = 40, 90
+	var err error
+	switch amount {
+	case amountViolation:
+		err, m.reset = d.violate(), true
+	case amountFatal:
+		err, m.reset = d.alert(handshakeFailure), true
+	case amountWarning:
+		err = d.alert(userCanceled)
+	default:
+		err = d.update(amount == amountAsk)
+	}
+	m.useless++
+	m.reset = m.reset || m.useless > mostUseless
+	return err == nil && !m.reset
 }
 
 // play has c write by the script and says what it wrote.
@@ -39,6 +74,9 @@ func (s script) play(c Conn, rnd *mrand.Rand) stream {
 			p[i] = byte(rnd.Uint32())
 		}
 		n, err := c.Write(p)
+		if n > 0 {
+			m.useless = 0
+		}
 		m.sent = append(m.sent, p[:n]...)
 		return err == nil
 	}
@@ -49,6 +87,10 @@ func (s script) play(c Conn, rnd *mrand.Rand) stream {
 		case opWrite:
 			ok = write(amount * amount * 37)
 		case opYield:
+			if d, is := c.(*detached); is && amount >= amountUpdate {
+				ok = m.speak(d, amount)
+				break
+			}
 			for range amount {
 				runtime.Gosched()
 			}
@@ -98,6 +140,9 @@ func check(t *testing.T, m *mesh, client, server script, seed uint64) {
 	work.Go(func() { atClient, clientClean = hear(m.client, mrand.New(mrand.NewPCG(seed, 4))) })
 	work.Wait()
 	r := m.wait(t)
+	if r.ToUpstream != m.counters.ToUpstream() || r.ToClient != m.counters.ToClient() {
+		t.Fatalf("%d and %d bytes are counted of %+v", m.counters.ToUpstream(), m.counters.ToClient(), r)
+	}
 	if !bytes.HasPrefix(up.sent, atServer) && !bytes.HasPrefix(atServer, up.sent) ||
 		!bytes.HasPrefix(down.sent, atClient) && !bytes.HasPrefix(atClient, down.sent) {
 		t.Fatalf("other bytes came than were sent (%+v)", r)
@@ -121,6 +166,17 @@ func TestWhatArrivesIsWhatTheModelSays(t *testing.T) {
 	each(t, Options{HalfCloseTimeout: time.Minute}, func(t *testing.T, m *mesh) {
 		check(t, m, script{63, 128 | 40, 64 | 9, 5, 192}, script{1, 63, 63, 63, 63, 64 | 30, 30}, 1)
 	})
+	for _, last := range []byte{0, amountViolation, amountFatal} {
+		speaking := script{63, 64 | amountUpdate, 5, 64 | amountAsk, 64 | amountWarning, 63, 64 | amountAsk, 64 | last, 9}
+		for name, s := range detachedShapes {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				connect(t, s, Options{HalfCloseTimeout: time.Minute}, func(t *testing.T, m *mesh) {
+					check(t, m, speaking, script{1, 64 | amountAsk, 63, 64 | amountAsk, 63, 63, 64 | 30, 30}, 1)
+				})
+			})
+		}
+	}
 	for seed := range uint64(5) {
 		rnd := mrand.New(mrand.NewPCG(seed, 99))
 		scripts := [2]script{make(script, rnd.IntN(20)), make(script, rnd.IntN(20))}
@@ -139,12 +195,23 @@ func FuzzRelay(f *testing.F) {
 	f.Add([]byte{63, 192}, []byte{63, 193}, uint8(0))
 	f.Add([]byte{128 | 40, 64 | 9, 5}, []byte{192}, uint8(1))
 	f.Add([]byte{193}, []byte{63, 63}, uint8(2))
-	kinds := []string{"plain", "TLS from client", "TLS to upstream", "TLS both", "copied from TLS"}
+	f.Add([]byte{63, 128 | 40, 64 | 9, 5, 192}, []byte{1, 63, 63, 64 | 30, 30, 193}, uint8(5))
+	f.Add([]byte{63, 63, 128 | 63, 64 | 63, 192}, []byte{64 | 63, 63, 63, 192}, uint8(6))
+	f.Add([]byte{63, 64 | amountUpdate, 64 | amountAsk, 63, 192}, []byte{1, 64 | amountWarning, 9}, uint8(7))
+	f.Add([]byte{63, 64 | amountAsk, 64 | amountFatal}, []byte{63, 64 | amountAsk, 63, 193}, uint8(8))
+	f.Add([]byte{9, 64 | amountViolation}, []byte{63, 64 | amountUpdate, 192}, uint8(9))
+	kinds := []string{"plain", "TLS from client", "TLS to upstream", "TLS both", "copied from TLS", "moving", "TLS both, moving"}
+	speaking := slices.Sorted(maps.Keys(detachedShapes))
 	f.Fuzz(func(t *testing.T, client, server []byte, kind uint8) {
 		if len(client) > 30 || len(server) > 30 {
 			return
 		}
-		s := shapes[kinds[int(kind)%len(kinds)]]
+		var s shape
+		if k := int(kind) % (len(kinds) + len(speaking)); k < len(kinds) {
+			s = shapes[kinds[k]]
+		} else {
+			s = detachedShapes[speaking[k-len(kinds)]]
+		}
 		connect(t, s, Options{HalfCloseTimeout: time.Minute}, func(t *testing.T, m *mesh) {
 			check(t, m, client, server, uint64(kind))
 		})

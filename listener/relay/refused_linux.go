@@ -11,7 +11,7 @@ import (
 
 // refused takes a connection that the upstream has refused out of the loop, with
 // the client's side open, and reports whether there was one.
-func (l *loop) refused(c *conn, e *sideError) bool {
+func (l *eventLoop) refused(c *conn, e *sideError) bool {
 	if e.side != 1 || e.writing || !c.replay.possible() {
 		return false
 	}
@@ -25,17 +25,19 @@ func (l *loop) refused(c *conn, e *sideError) bool {
 	l.remove(c)
 	unix.Close(c.sides[1].fd)
 	c.result = Result{End: Refused, Err: e.err, UpstreamFirst: true, Undelivered: &Undelivered{client, c.replay.sent}}
-	l.over = append(l.over, c)
+	l.finished = append(l.finished, c)
 	return true
 }
 
 // handBack makes the client's descriptor a net.Conn again. Where none can be
 // had, the client may be reset by then.
-func (l *loop) handBack(c *conn) (net.Conn, bool) {
+func (l *eventLoop) handBack(c *conn) (net.Conn, bool) {
 	fd := c.sides[0].fd
-	// The kernel keeps watching a descriptor of which there is a duplicate.
-	if err := unix.EpollCtl(l.poll.fd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
-		return nil, false
+	if l.poll != nil {
+		// The kernel keeps watching a descriptor of which there is a duplicate.
+		if err := unix.EpollCtl(l.poll.fd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+			return nil, false
+		}
 	}
 	file := os.NewFile(uintptr(fd), "client")
 	c.sides[0].fd = -1

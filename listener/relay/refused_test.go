@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"connect-proxy/listener/listenertest"
 	"connect-proxy/listener/secure"
 )
 
@@ -17,7 +18,9 @@ type refusal struct {
 	app    *net.TCPConn // the client's own end
 	client net.Conn     // the relay's
 	done   chan Result
-	dial   func() (ours, theirs *secure.Conn)
+
+	counters *Counters
+	dial     func() (ours, theirs *secure.Conn)
 }
 
 func newRefusal(t *testing.T, ownRecords bool) *refusal {
@@ -26,9 +29,9 @@ func newRefusal(t *testing.T, ownRecords bool) *refusal {
 	r := &refusal{e: New(), done: make(chan Result, 1)}
 	t.Cleanup(r.e.Close)
 	var inClient *net.TCPConn
-	r.app, inClient = tcpPair(t)
+	r.app, inClient = listenertest.TCPPair(t)
 	r.dial = func() (ours, theirs *secure.Conn) {
-		a, b := tcpPair(t)
+		a, b := listenertest.TCPPair(t)
 		shaken := make(chan error, 1)
 		go func() {
 			var err error
@@ -49,7 +52,7 @@ func newRefusal(t *testing.T, ownRecords bool) *refusal {
 // to be sent again.
 func (r *refusal) begin(client net.Conn, first []byte, most int) (theirs *secure.Conn) {
 	ours, theirs := r.dial()
-	r.e.Start(client, ours, Options{Replay: most, First: first}, func(res Result) { r.done <- res })
+	r.e.Start(client, ours, Options{Replay: most, First: first, Counters: r.counters}, func(res Result) { r.done <- res })
 	return theirs
 }
 
@@ -58,7 +61,7 @@ func (r *refusal) result(t *testing.T) Result {
 	select {
 	case res := <-r.done:
 		return res
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the connection does not end")
 		return Result{}
 	}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"connect-proxy/listener/secure"
 )
 
 // Options bound one connection.
@@ -26,10 +28,13 @@ type Options struct {
 	// First goes to the upstream before what the client sends from now on:
 	// what an upstream before has refused (Undelivered.Sent).
 	First []byte
+
+	// Counters count this connection's bytes besides others'; nil counts none.
+	Counters *Counters
 }
 
-// timed reports whether anything in o needs the clock from the start.
-func (o Options) timed() bool { return o.IdleTimeout > 0 || o.MaxLifetime > 0 }
+// hasTimer reports whether o limits a connection from its start.
+func (o Options) hasTimer() bool { return o.IdleTimeout > 0 || o.MaxLifetime > 0 }
 
 // End says how a connection ended.
 type End uint8
@@ -56,6 +61,7 @@ const (
 	Refused
 )
 
+// String is a phrase for people.
 func (e End) String() string {
 	names := [...]string{"clean", "client reset", "upstream reset", "idle", "lifetime", "half-close", "closed", "refused"}
 	if int(e) < len(names) {
@@ -69,7 +75,8 @@ type Result struct {
 	// ToUpstream and ToClient count the application's bytes that were handed to
 	// the kernel for that side.
 	ToUpstream, ToClient int64
-	End                  End
+	// End is how it ended.
+	End End
 	// Err says why a side broke off; nil unless End is ClientReset,
 	// UpstreamReset or Refused.
 	Err error
@@ -85,8 +92,10 @@ type Result struct {
 // caller's, and what came from it, which goes to the next upstream first
 // (Options.First).
 type Undelivered struct {
+	// Client is the client's connection.
 	Client net.Conn
-	Sent   []byte
+	// Sent is what came from the client.
+	Sent []byte
 }
 
 // Conn is what a relay needs of a connection that no event loop can take.
@@ -98,13 +107,13 @@ type Conn interface {
 
 // Engine relays connections. Its methods are safe for concurrent use.
 type Engine struct {
-	mu      sync.Mutex
-	closed  bool
-	copying map[*copier]struct{}
-	work    sync.WaitGroup // loops, copying goroutines, callbacks and ebb
-	loops   loops
-	tide    tide
-	stop    chan struct{} // closed by Close
+	mu        sync.Mutex
+	closed    bool
+	copying   map[*copier]struct{}
+	work      sync.WaitGroup // loops, copying goroutines, callbacks and reclaimer
+	loops     loops
+	reclaimer reclaimer
+	stop      chan struct{} // closed by Close
 }
 
 // New returns an Engine; it starts nothing.
@@ -126,31 +135,31 @@ func (e *Engine) Start(client, upstream net.Conn, o Options, done func(Result)) 
 	finish := func(r Result) {
 		defer e.work.Done()
 		done(r)
-		e.moved()
+		e.countChange()
 	}
 	e.mu.Lock()
 	e.work.Add(1)
 	if e.closed {
 		e.mu.Unlock()
-		abort(client)
-		abort(upstream)
+		secure.Abort(client)
+		secure.Abort(upstream)
 		go finish(Result{End: Closed})
 		return &Relay{close: func() {}}
 	}
 	l := e.loops.pick(e)
 	e.mu.Unlock()
-	e.moved()
+	e.countChange()
 	if r, ok := l.start(client, upstream, o, finish); ok {
 		return r
 	}
 	return e.copy(client, upstream, o, finish)
 }
 
-// moved tells the tide of a connection that has come or gone and is still
+// countChange tells the reclaimer of a connection that has come or gone and is still
 // counted in work.
-func (e *Engine) moved() {
-	if e.tide.move() {
-		e.work.Go(func() { e.tide.ebb(e.stop) })
+func (e *Engine) countChange() {
+	if e.reclaimer.count() {
+		e.work.Go(func() { e.reclaimer.run(e.stop) })
 	}
 }
 
@@ -167,17 +176,4 @@ func (e *Engine) Close() {
 	e.loops.close()
 	e.mu.Unlock()
 	e.work.Wait()
-}
-
-// abort closes c with a reset where it can.
-func abort(c net.Conn) {
-	switch c := c.(type) {
-	case interface{ Abort() error }:
-		_ = c.Abort()
-	case *net.TCPConn:
-		_ = c.SetLinger(0)
-		_ = c.Close()
-	default:
-		_ = c.Close()
-	}
 }

@@ -4,8 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	mrand "math/rand/v2"
 	"strings"
 	"testing"
+
+	"connect-proxy/listener/listenertest"
 )
 
 // linesOf keeps the labels of a key log.
@@ -23,7 +26,7 @@ func (l *linesOf) Write(p []byte) (int, error) {
 func TestCryptoTLSReportsSecretsAndTicketsAsIsExpectedOfIt(t *testing.T) {
 	server, client := configs(t)
 	for i, resumed := range []bool{false, true, true} {
-		a, b := tcpPair(t)
+		a, b := listenertest.TCPPair(t)
 		var log linesOf
 		cfg := client.Clone()
 		cfg.KeyLogWriter = &log
@@ -48,11 +51,49 @@ func TestCryptoTLSReportsSecretsAndTicketsAsIsExpectedOfIt(t *testing.T) {
 	}
 }
 
+func TestAPeerMayAskForANewKeyAfterOurEnd(t *testing.T) {
+	for name, ownRecords := range map[string]bool{"records of crypto/tls": false, "not detached": true} {
+		server, client := configs(t)
+		a, b := listenertest.TCPPair(t)
+		done := make(chan error, 1)
+		var ours *Conn
+		go func() {
+			var err error
+			ours, err = (&Config{TLS: server, OwnRecords: ownRecords}).Server(t.Context(), b)
+			done <- err
+		}()
+		app, err := own(client).Client(t.Context(), a)
+		if err == nil {
+			err = app.Flush()
+		}
+		if err = errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+		if err := ours.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		theirs := detach(t, app)
+		sealed := theirs.Records.Seal(nil, []byte("before "))
+		for _, ask := range []bool{true, false, true} {
+			sealed = theirs.Records.Seal(theirs.Records.Update(sealed, ask), []byte("after "))
+		}
+		if _, err := theirs.Raw.Write(theirs.Records.CloseNotify(sealed)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(ours); err != nil || string(got) != "before after after after " {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if got, err := theirs.readAll(mrand.New(mrand.NewPCG(1, 2))); err != nil || len(got) > 0 || len(theirs.src) > 0 {
+			t.Errorf("%s: the peer got %q and %d bytes more, %v", name, got, len(theirs.src), err)
+		}
+	}
+}
+
 // A ticket holds the client's certificates, and may need several records.
 func TestATicketInSeveralRecordsIsCounted(t *testing.T) {
 	server, client := configs(t)
 	server.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
-		return make([]byte, 3*MaxContent), nil
+		return make([]byte, 48<<10), nil
 	}
 	server.UnwrapSession = func([]byte, tls.ConnectionState) (*tls.SessionState, error) { return nil, nil }
 	ours, theirs := shake(t, server, client, true)
@@ -86,7 +127,7 @@ func TestWhereCryptoTLSDoesOtherwiseItKeepsTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := configs(t)
-			a, b := tcpPair(t)
+			a, b := listenertest.TCPPair(t)
 			ours, cfg := own(server).newConn(b, false)
 			change(ours, server, cfg)
 			ours.Conn = tls.Server(ours.transport, cfg)

@@ -31,9 +31,9 @@ func (c *Conn) Transport() net.Conn { return c.transport.Conn }
 // connection was read from, written to or detached.
 func (c *Conn) Detachable() bool { return c.records.Load() != nil }
 
-// takeOver returns the records of a connection whose handshake is done, or nil
+// newRecords returns the records of a connection whose handshake is done, or nil
 // if they must stay with crypto/tls.
-func (c *Conn) takeOver() *Records {
+func (c *Conn) newRecords() *Records {
 	state := c.ConnectionState()
 	s, ok := record.SuiteByID(state.CipherSuite)
 	if !ok || state.Version != tls.VersionTLS13 || !c.secrets.complete(s.Hash.Size()) {
@@ -62,7 +62,9 @@ func (c *Conn) advance(d *direction) bool {
 	if first < 1 { // a handshake ends with a Finished under another key
 		return false
 	}
-	room := make([]byte, 0, 1<<10)
+	buf := readBufs.Get().(*[]byte)
+	defer readBufs.Put(buf)
+	room := (*buf)[:0]
 	opens := func(r []byte) bool {
 		room = slices.Grow(room, len(r))
 		_, typ, err := d.Open(room, r)
@@ -98,8 +100,8 @@ func ticketRecords(n int) int {
 }
 
 // Detach takes the connection out of crypto/tls. It must come before the first
-// Read or Write; afterwards c is as good as closed. It reports false, and c
-// stays as it was, unless c is Detachable.
+// Read or Write; afterwards c behaves like a closed one. It reports false,
+// and c stays as it was, unless c is Detachable.
 func (c *Conn) Detach() (Detached, bool) {
 	d := Detached{Records: c.records.Swap(nil)}
 	if d.Records == nil {

@@ -138,7 +138,7 @@ func readDetached(r *Records, src []byte, out *bytes.Buffer) outcome {
 		content, used, err := r.Open(room, src)
 		src = src[used:]
 		all = append(all, content...)
-		if r.Owes() {
+		if r.KeyUpdatePending() {
 			out.Write(r.Seal(nil, nil))
 		}
 		if err != nil {

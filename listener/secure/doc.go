@@ -1,5 +1,5 @@
 // Package secure carries TLS connections: the handshake of either side, by
-// crypto/tls, and afterwards the records, by our own hand where that pays.
+// crypto/tls, and afterwards the records, by code of this package where that pays.
 //
 // A TLS 1.3 connection can be detached from crypto/tls once its handshake is
 // done (Conn.Detach): what is left is a socket and a Records, which seals and

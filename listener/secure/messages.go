@@ -34,7 +34,7 @@ func (r *Records) alert(content []byte) error {
 		r.closed = true
 		return io.EOF
 	case alertUserCanceled:
-		return r.useless() // precedes a close_notify
+		return r.countUseless() // precedes a close_notify
 	}
 	return tls.AlertError(content[1])
 }
@@ -73,7 +73,7 @@ func (r *Records) take(msg []byte) error {
 		if err := checkTicket(msg[4:]); err != nil {
 			return err
 		}
-		if err := r.useless(); err != nil {
+		if err := r.countUseless(); err != nil {
 			return err
 		}
 		if !r.client {
@@ -87,10 +87,10 @@ func (r *Records) take(msg []byte) error {
 		if len(msg) != 5 || msg[4] > 1 {
 			return record.ErrDecode
 		}
-		if err := r.useless(); err != nil {
+		if err := r.countUseless(); err != nil {
 			return err
 		}
-		r.answer = r.answer || msg[4] == 1
+		r.updateRequested = r.updateRequested || msg[4] == 1
 		if len(r.message) > 0 {
 			return record.ErrUnexpected // RFC 8446 5.1: must align with a record
 		}
@@ -149,13 +149,13 @@ func (r *Records) Update(dst []byte, ask bool) []byte {
 	}
 	dst = r.out.Seal(dst, msg[:], record.Handshake)
 	r.out.update()
-	r.answer = false
+	r.updateRequested = false
 	return dst
 }
 
-// Owes reports whether the peer waits for a key update that a Seal, with or
-// without content, would carry.
-func (r *Records) Owes() bool { return r.answer }
+// KeyUpdatePending reports whether the peer waits for a key update, which the
+// next Seal carries, with or without content.
+func (r *Records) KeyUpdatePending() bool { return r.updateRequested }
 
 // KeyUpdates returns how often the peer has replaced its sending key: each time
 // takes about as long as opening a record of 8 KiB.

@@ -15,15 +15,13 @@ var ErrTruncated = errors.New("the TLS connection was cut off without a close_no
 const (
 	// Overhead is how much longer than its content a sealed record is.
 	Overhead = record.Overhead
-	// MaxContent is the most content a record takes.
-	MaxContent = record.MaxPlaintext
 	// updateAfter is the number of records after which our own sending key is
 	// replaced. RFC 8446 5.5 allows about 2^24.5 full records with AES-GCM.
 	updateAfter = 1 << 24
-	// maxIdle bounds records and messages in a row that bring the application
+	// maxUseless bounds records and messages in a row that bring the application
 	// nothing, which a peer could send for ever at our expense. It is
 	// crypto/tls's number.
-	maxIdle = 16
+	maxUseless = 16
 	// maxMessage bounds a handshake message, as crypto/tls does.
 	maxMessage = 1 << 16
 )
@@ -37,10 +35,10 @@ type Records struct {
 	client  bool // our role
 	// message collects a handshake message that spans records.
 	message []byte
-	// answer says that the peer asked for a new sending key.
-	answer bool
-	idle   int // records and messages without use since the last with content
-	closed bool
+	// updateRequested is set when the peer has asked for a new sending key.
+	updateRequested bool
+	useless         int // records and messages since the last with content
+	closed          bool
 	// tickets is nil once no ticket can be kept any more.
 	tickets *ticketKeeper
 	// updates counts the peer's key updates.
@@ -103,7 +101,7 @@ func (r *Records) openOne(dst, rec []byte) ([]byte, error) {
 		return dst, record.ErrUnexpected // RFC 8446 5.1: no other record between fragments
 	}
 	if typ == record.ApplicationData && len(out) > len(dst) {
-		r.idle = 0
+		r.useless = 0
 		r.tickets = nil
 		return out, nil
 	}
@@ -113,7 +111,7 @@ func (r *Records) openOne(dst, rec []byte) ([]byte, error) {
 	content := out[len(dst):]
 	switch typ {
 	case record.ApplicationData:
-		return dst, r.useless()
+		return dst, r.countUseless()
 	case record.Alert:
 		return dst, r.alert(content)
 	case record.Handshake:
@@ -131,20 +129,12 @@ func (r *Records) changeCipherSpec(body []byte) error {
 	case len(body) != 1 || body[0] != 1:
 		return record.ErrDecode
 	}
-	return r.useless()
+	return r.countUseless()
 }
 
-// Missing is how many more bytes than src the first record in it needs; zero if
-// it is complete.
-func (r *Records) Missing(src []byte) int {
-	if len(src) < record.HeaderLen {
-		return record.HeaderLen - len(src)
-	}
-	return max(0, record.HeaderLen+int(binary.BigEndian.Uint16(src[3:]))-len(src))
-}
-
-func (r *Records) useless() error {
-	if r.idle++; r.idle > maxIdle {
+// countUseless counts a record or message that brought the application nothing.
+func (r *Records) countUseless() error {
+	if r.useless++; r.useless > maxUseless {
 		return record.ErrUnexpected
 	}
 	return nil
@@ -154,7 +144,7 @@ func (r *Records) useless() error {
 // content is changed meanwhile and restored. dst must have room for
 // Sealed(len(content)), else it is reallocated.
 func (r *Records) Seal(dst, content []byte) []byte {
-	if r.answer || r.out.Sequence() >= updateAfter {
+	if r.updateRequested || r.out.Sequence() >= updateAfter {
 		dst = r.Update(dst, false)
 	}
 	return r.out.SealData(dst, content)
@@ -162,5 +152,5 @@ func (r *Records) Seal(dst, content []byte) []byte {
 
 // Sealed is how many bytes Seal makes of n bytes of content, at most.
 func Sealed(n int) int {
-	return n + (n/MaxContent+1)*Overhead + keyUpdateLen
+	return n + (n/record.MaxPlaintext+1)*Overhead + keyUpdateLen
 }

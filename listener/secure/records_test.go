@@ -29,7 +29,7 @@ func TestKeysAreReplacedBeforeTheirLimitAndWhenThePeerAsks(t *testing.T) {
 	}
 	d.write([]byte("old"))
 	read("old")
-	d.Records.answer = true // as if the peer had asked
+	d.Records.updateRequested = true // as if the peer had asked
 	d.write([]byte("new"))
 	if n := d.Records.out.Sequence(); n != 1 {
 		t.Fatalf("the key in use is %d records old", n)
@@ -41,12 +41,12 @@ func TestKeysAreReplacedBeforeTheirLimitAndWhenThePeerAsks(t *testing.T) {
 	us := &Records{in: aes128(), out: aes128()}
 	msg := peer.Seal(peer.Update(nil, true), []byte("after"))
 	got, _, err := us.Open(make([]byte, 0, 100), msg)
-	if err != nil || string(got) != "after" || !us.Owes() {
-		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
+	if err != nil || string(got) != "after" || !us.KeyUpdatePending() {
+		t.Fatalf("%q, %v, pending %v", got, err, us.KeyUpdatePending())
 	}
 	got, _, err = peer.Open(make([]byte, 0, 100), us.Seal(nil, []byte("answer")))
-	if err != nil || string(got) != "answer" || us.Owes() {
-		t.Fatalf("%q, %v, owes %v", got, err, us.Owes())
+	if err != nil || string(got) != "answer" || us.KeyUpdatePending() {
+		t.Fatalf("%q, %v, pending %v", got, err, us.KeyUpdatePending())
 	}
 }
 
@@ -102,7 +102,7 @@ func TestTheLimitOfARecordHoldsBeforeItsPaddingIsTakenOff(t *testing.T) {
 }
 
 func TestContentIsLeftAsItWasAndNothingBehindItIsTouched(t *testing.T) {
-	for _, size := range []int{1, 64, MaxContent, MaxContent + 1, 3*MaxContent + 5} {
+	for _, size := range []int{1, 64, record.MaxPlaintext, record.MaxPlaintext + 1, 3*record.MaxPlaintext + 5} {
 		all := bytes.Repeat([]byte{0xaa}, size+1)
 		from, to := &Records{out: aes128()}, &Records{in: aes128()}
 		got, _, err := to.Open(make([]byte, 0, size+400), from.Seal(nil, all[:size:size]))
@@ -124,12 +124,12 @@ func TestRecordsWithoutUseAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := aes128()
 			r := &Records{in: aes128()}
-			for i := range maxIdle + 1 {
+			for i := range maxUseless + 1 {
 				_, _, err := r.Open(make([]byte, 0, 100), out.Seal(nil, c.content, c.typ))
 				if c.typ == record.Handshake {
 					out.update()
 				}
-				if want := i == maxIdle; errors.Is(err, record.ErrUnexpected) != want {
+				if want := i == maxUseless; errors.Is(err, record.ErrUnexpected) != want {
 					t.Fatalf("record %d: %v", i+1, err)
 				}
 			}

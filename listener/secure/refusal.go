@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// Refusal says why a server ends a connection of which its application has seen
+// Refusal is why a server ends a connection of which its application has seen
 // nothing. Both are alerts that RFC 8446 has a server send while it negotiates,
 // so whoever gets one before any application data knows that none of its own
 // was delivered.
@@ -17,14 +17,14 @@ const (
 	// known and may not pass.
 	RefusedAccess Refusal = 49
 	// RefusedService is unrecognized_name (RFC 6066 3): the service that was
-	// asked for cannot be had here, as its application is down or nobody can
-	// say whether the peer may pass.
+	// asked for is not available here, because its application is down or nobody
+	// can say whether the peer may pass.
 	RefusedService Refusal = 112
 )
 
 // Refuse ends a server's connection, which must not have been used, with an
-// alert that says why. It may be called together with Abort. Where the records are crypto/tls's no alert can be sent:
-// the connection is reset as by Abort.
+// alert that says why. It may be called together with Abort. Where the records
+// are crypto/tls's no alert can be sent, and the connection is reset as by Abort.
 func (c *Conn) Refuse(why Refusal) error {
 	r := c.records.Swap(nil)
 	if r == nil {
@@ -55,7 +55,7 @@ var certificateAlerts = map[tls.AlertError]bool{
 // application data came, is a peer's refusal, and which: RefusedAccess also
 // where the peer does not trust our certificate.
 func RefusalOf(err error) (Refusal, bool) {
-	alert, ok := alertOf(err)
+	alert, ok := AlertOf(err)
 	switch {
 	case !ok:
 		return 0, false
@@ -67,9 +67,9 @@ func RefusalOf(err error) (Refusal, bool) {
 	return 0, false
 }
 
-// alertOf is the peer's alert that err stands for. crypto/tls keeps the number
-// to itself and shows the alert's name.
-func alertOf(err error) (tls.AlertError, bool) {
+// AlertOf is the peer's alert that err stands for, and false where it is none.
+// crypto/tls keeps the number to itself and shows the alert's name.
+func AlertOf(err error) (tls.AlertError, bool) {
 	var alert tls.AlertError
 	if errors.As(err, &alert) {
 		return alert, true

@@ -6,13 +6,15 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"testing"
+
+	"connect-proxy/listener/listenertest"
 )
 
 func TestAClientHearsWhyItIsRefusedWhicheverRecordsItHas(t *testing.T) {
 	for name, ownRecords := range map[string]bool{"own": true, "crypto/tls": false} {
 		for _, why := range []Refusal{RefusedAccess, RefusedService} {
 			server, client := configs(t)
-			a, b := tcpPair(t)
+			a, b := listenertest.TCPPair(t)
 			done := make(chan error, 1)
 			go func() {
 				ours, err := own(server).Server(t.Context(), b)
@@ -51,7 +53,7 @@ func TestAServerThatDoesNotTrustOurCertificateIsARefusal(t *testing.T) {
 	for name, ownRecords := range map[string]bool{"own": true, "crypto/tls": false} {
 		server, client := configs(t)
 		server.VerifyConnection = func(tls.ConnectionState) error { return errors.New("not of this mesh") }
-		a, b := tcpPair(t)
+		a, b := listenertest.TCPPair(t)
 		done := make(chan error, 1)
 		go func() { done <- tls.Server(b, server).Handshake() }()
 		c, err := (&Config{TLS: client, OwnRecords: ownRecords}).Client(t.Context(), a)

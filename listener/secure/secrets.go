@@ -11,9 +11,9 @@ import (
 // peer sends decides whose secrets these are.
 type secrets struct {
 	client, server []byte
-	// spoiled is set when a label comes twice or a line cannot be read: what
+	// doubtful is set when a label comes twice or a line cannot be read: what
 	// crypto/tls then means by its lines is not known here.
-	spoiled bool
+	doubtful bool
 }
 
 var (
@@ -37,7 +37,7 @@ func (s *secrets) keep(to *[]byte, rest []byte) {
 	_, digits, ok := bytes.Cut(bytes.TrimRight(rest, "\n"), []byte(" "))
 	secret, err := hex.AppendDecode(make([]byte, 0, 48), digits)
 	if *to != nil || !ok || err != nil || len(secret) == 0 {
-		s.spoiled = true
+		s.doubtful = true
 		return
 	}
 	*to = secret
@@ -46,7 +46,7 @@ func (s *secrets) keep(to *[]byte, rest []byte) {
 // complete reports whether both secrets are known, beyond doubt, and n bytes
 // long.
 func (s *secrets) complete(n int) bool {
-	return len(s.client) == n && len(s.server) == n && !s.spoiled
+	return len(s.client) == n && len(s.server) == n && !s.doubtful
 }
 
 // forget overwrites the secrets.

@@ -113,7 +113,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 	if bounded {
 		_ = t.SetDeadline(time.Time{})
 	}
-	r := c.takeOver()
+	r := c.newRecords()
 	c.records.Store(r)
 	t.establish()
 	if r == nil {
@@ -155,10 +155,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// CloseWrite is crypto/tls's.
+// CloseWrite is crypto/tls's. Whatever the peer sends afterwards can be read.
 func (c *Conn) CloseWrite() error {
 	c.records.Store(nil)
-	return c.Conn.CloseWrite()
+	err := c.Conn.CloseWrite()
+	c.transport.writeEnded.Store(true)
+	return err
 }
 
 // Abort ends the connection at once, with a TCP reset where the transport has

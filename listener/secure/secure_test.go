@@ -3,22 +3,17 @@ package secure
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	mrand "math/rand/v2"
-	"net"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"connect-proxy/listener/listenertest"
 	"connect-proxy/listener/secure/record"
 )
 
@@ -27,48 +22,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // configs are a server's and a client's configuration that trust each other.
 func configs(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, _ := x509.ParseCertificate(der)
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-	server = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
-	client = &tls.Config{
-		Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: "test",
-		ClientSessionCache: tls.NewLRUClientSessionCache(4),
-	}
+	server, client = listenertest.TLSPair(t)
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	return server, client
-}
-
-func tcpPair(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	a, err = net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
 }
 
 // own leaves the records to this package.
@@ -78,7 +34,7 @@ func own(cfg *tls.Config) *Config { return &Config{TLS: cfg, OwnRecords: true} }
 // records, and theirs crypto/tls's.
 func shake(t testing.TB, server, client *tls.Config, weServe bool) (ours *Conn, theirs *tls.Conn) {
 	t.Helper()
-	a, b := tcpPair(t)
+	a, b := listenertest.TCPPair(t)
 	done := make(chan error, 1)
 	var err error
 	if weServe {
@@ -119,7 +75,7 @@ func (d *detached) readAll(rnd *mrand.Rand) ([]byte, error) {
 	var all []byte
 	buf := make([]byte, 80<<10)
 	for {
-		room := make([]byte, 0, MaxContent+300+rnd.IntN(60<<10))
+		room := make([]byte, 0, record.MaxPlaintext+300+rnd.IntN(60<<10))
 		out, used, err := d.Records.Open(room, d.src)
 		all = append(all, out...)
 		d.src = d.src[used:]
@@ -222,7 +178,7 @@ func carry(t *testing.T, ours *Conn, theirs *tls.Conn, seed uint64) {
 
 func TestDataThatFollowsTheHandshakeAtOnceIsKept(t *testing.T) {
 	server, client := configs(t)
-	a, b := tcpPair(t)
+	a, b := listenertest.TCPPair(t)
 	go func() {
 		c := tls.Client(a, client)
 		c.Write([]byte("hello before the server looks"))
@@ -243,7 +199,7 @@ func TestWithoutDetachAConnectionIsCryptoTLSs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, client := configs(t)
 			server.MaxVersion = version
-			a, b := tcpPair(t)
+			a, b := listenertest.TCPPair(t)
 			theirs := tls.Client(a, client)
 			shaken := make(chan error, 1)
 			go func() { shaken <- theirs.Handshake() }()
@@ -301,8 +257,8 @@ func TestAConnectionThatWasUsedCannotBeDetached(t *testing.T) {
 func TestWhatIsNoTLSIsToldSoAtOnce(t *testing.T) {
 	server, _ := configs(t)
 	for _, hello := range []string{"GET / HTTP/1.1\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x01\x00\x01\x01"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		a, b := tcpPair(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		a, b := listenertest.TCPPair(t)
 		a.Write([]byte(hello))
 		if hello[0] == record.Handshake {
 			a.Close() // a fragment: more could come
@@ -359,7 +315,7 @@ func TestAHandshakeEndsWithItsContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := c.start()
 			defer cancel()
-			_, b := tcpPair(t)
+			_, b := listenertest.TCPPair(t)
 			if _, err := own(server).Server(ctx, b); !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}

@@ -10,13 +10,13 @@ import (
 	"connect-proxy/listener/secure/record"
 )
 
-// phase is what a transport does at the moment.
-type phase uint8
+// transportPhase is what a transport does at the moment.
+type transportPhase uint8
 
 const (
 	// phaseHandshake hands out one record at a time, so that crypto/tls reads
 	// nothing beyond its own handshake.
-	phaseHandshake phase = iota
+	phaseHandshake transportPhase = iota
 	// phaseEstablished passes everything on.
 	phaseEstablished
 	// phaseDetached has given the socket away and hands out what feed is given.
@@ -28,13 +28,13 @@ const (
 // many of them the application keys protect.
 type transport struct {
 	net.Conn
-	phase  phase
+	phase  transportPhase
 	client bool // our role
 
-	buf    *[]byte // from readBufs while there may be unread bytes
-	off, n int     // unread bytes are (*buf)[off:n]
-	left   int     // bytes of the current record not handed out yet
-	fed    []byte  // records for a detached connection
+	buf        *[]byte // from readBufs while there may be unread bytes
+	off, n     int     // unread bytes are (*buf)[off:n]
+	recordLeft int     // bytes of the current record not handed out yet
+	fed        []byte  // records for a detached connection
 
 	keep    bool   // whether written is wanted
 	written []byte // protected records written during the handshake
@@ -46,6 +46,9 @@ type transport struct {
 	unsent  []byte
 	holding atomic.Bool // whether there is something in unsent
 	ended   bool        // the socket has come to its end
+
+	// writeEnded is set behind our close_notify.
+	writeEnded atomic.Bool
 }
 
 // closedConn takes the place of a socket that was given away.
@@ -82,9 +85,9 @@ func (t *transport) readWithinRecord(p []byte) (int, error) {
 	if err := t.flush(); err != nil {
 		return 0, err
 	}
-	for t.left == 0 {
+	for t.recordLeft == 0 {
 		if unread := t.unreadBytes(); len(unread) >= record.HeaderLen {
-			t.left = record.HeaderLen + int(binary.BigEndian.Uint16(unread[3:]))
+			t.recordLeft = record.HeaderLen + int(binary.BigEndian.Uint16(unread[3:]))
 		} else if err := t.fill(); err != nil {
 			return 0, err
 		}
@@ -94,8 +97,8 @@ func (t *transport) readWithinRecord(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := t.readBuffered(p[:min(len(p), t.left)])
-	t.left -= n
+	n := t.readBuffered(p[:min(len(p), t.recordLeft)])
+	t.recordLeft -= n
 	return n, nil
 }
 
@@ -142,7 +145,13 @@ func (t *transport) fill() error {
 	return err
 }
 
+// Write drops what comes behind our close_notify (RFC 8446 6.1). That can be the
+// answer to a key update, and crypto/tls goes on with the peer's new key only if
+// that was written.
 func (t *transport) Write(p []byte) (int, error) {
+	if t.writeEnded.Load() {
+		return len(p), nil
+	}
 	if t.phase == phaseHandshake {
 		if t.keep {
 			t.keepProtected(p)

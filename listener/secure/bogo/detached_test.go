@@ -27,7 +27,7 @@ func (d *detached) Read(p []byte) (int, error) {
 		var used int
 		d.content, used, d.err = d.Records.Open(d.room[:0], d.src)
 		d.src = d.src[used:]
-		if d.Records.Owes() {
+		if d.Records.KeyUpdatePending() {
 			if err := d.send(d.Records.Seal(nil, nil)); err != nil {
 				return 0, err
 			}

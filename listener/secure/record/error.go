@@ -8,6 +8,7 @@ type Error struct {
 	text  string
 }
 
+// Error is the text.
 func (e *Error) Error() string { return e.text }
 
 // NewError returns an Error with the alert and a text in a person's words.

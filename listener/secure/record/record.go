@@ -23,10 +23,16 @@ const (
 
 // The content types, RFC 8446 5.1.
 const (
+	// ChangeCipherSpec is a record that says nothing in TLS 1.3 (D.4).
 	ChangeCipherSpec byte = 20
-	Alert            byte = 21
-	Handshake        byte = 22
-	ApplicationData  byte = 23
+	// Alert is a record of alerts (6).
+	Alert byte = 21
+	// Handshake is a record of handshake messages, of which some come after the
+	// handshake (4.6).
+	Handshake byte = 22
+	// ApplicationData is a record of the application's bytes, and what every
+	// protected record looks like from outside (5.2).
+	ApplicationData byte = 23
 )
 
 // Cipher protects or opens the records that go one way, in their order, with
