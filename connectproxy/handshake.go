@@ -47,7 +47,9 @@ func (i *identity) session(conn *secure.Conn) (listener.Session, error) {
 	if err != nil {
 		return listener.Session{}, err
 	}
-	return listener.Session{Conn: conn, Peer: p.uri, Serial: p.serial, Resumed: cs.DidResume}, nil
+	return listener.Session{Conn: conn, SessionInfo: listener.SessionInfo{
+		Peer: p.uri, Serial: p.serial, TLSVersion: cs.Version, CipherSuite: cs.CipherSuite, ServerName: cs.ServerName, Resumed: cs.DidResume,
+	}}, nil
 }
 
 // verify judges a peer's certificates by the latest roots. Where it is a root

@@ -135,7 +135,7 @@ func TestOnARealAgentAMissingPermissionIsNamed(t *testing.T) {
 		wait.Go(func() { _ = a.Run(ctx) })
 		defer wait.Wait()
 		defer cancel()
-		s := listener.Session{Peer: "spiffe://mesh.consul/ns/default/dc/dc1/svc/api"}
+		s := listener.Session{SessionInfo: listener.SessionInfo{Peer: "spiffe://mesh.consul/ns/default/dc/dc1/svc/api"}}
 		err := a.Authorize(ctx, s)
 		if err == nil || denied(err) || !strings.Contains(err.Error(), `service:write on "web"`) {
 			t.Errorf("authorize: %v", err)

@@ -137,7 +137,7 @@ func BenchmarkAuthorizeCached(b *testing.B) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = a.Run(ctx) }()
 	b.Cleanup(func() { cancel(); <-done })
-	s := listener.Session{Peer: agent.URI("api"), Serial: "0a"}
+	s := listener.Session{SessionInfo: listener.SessionInfo{Peer: agent.URI("api"), Serial: "0a"}}
 	if err := a.Authorize(b.Context(), s); err != nil {
 		b.Fatal(err)
 	}

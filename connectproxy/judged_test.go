@@ -48,7 +48,7 @@ func (p *peers) ends() []string {
 const meshHost = "spiffe://mesh.consul/ns/default/dc/dc1/svc/"
 
 func caller(service string) listener.Session {
-	return listener.Session{Peer: meshHost + service, Serial: "0a:0b"}
+	return listener.Session{SessionInfo: listener.SessionInfo{Peer: meshHost + service, Serial: "0a:0b"}}
 }
 
 // judged runs an authorizer of "web" in a bubble whose first answers are there.

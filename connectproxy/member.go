@@ -221,7 +221,7 @@ func dialLocal(a config.Address) listener.DialFunc {
 		if err != nil {
 			return listener.Target{}, err
 		}
-		return listener.Target{Conn: c, Instance: display(a)}, nil
+		return listener.Target{Conn: c, Instance: listener.Instance{Address: display(a)}}, nil
 	}
 }
 

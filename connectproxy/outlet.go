@@ -41,8 +41,7 @@ func target(c *upstream.Conn, err error) (listener.Target, error) {
 	}
 	return listener.Target{
 		Conn:     c.Conn,
-		Instance: c.Endpoint.Address,
-		Peer:     peerOf(c.Conn),
+		Instance: listener.Instance{Address: c.Endpoint.Address, Session: listener.SessionInfo{Peer: peerOf(c.Conn)}},
 		Release:  c.Release,
 		Answered: c.Answered,
 		Failed:   c.Failed,

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,80 +11,94 @@ import (
 const (
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = time.Second
-	// troubleAgain is how often lasting trouble is said again in the log.
-	troubleAgain = time.Minute
-	// probeWait is how long an Accept after trouble waits for a client until
-	// the trouble is taken to be over.
+	// logErrorEvery is how often an Accept that goes on failing is logged.
+	logErrorEvery = time.Minute
+	// probeWait is how long an Accept after an error waits for a client until
+	// the error is taken to be over.
 	probeWait = 20 * time.Millisecond
 	// queueWait is how long the acceptor looks for one more client in the
-	// kernel's queue before it closes the socket, and queueMost bounds it all.
-	queueWait = 500 * time.Microsecond
-	queueMost = 100 * time.Millisecond
-	// seatRetry is how often a client that waits for a place looks whether
-	// another has become overdue.
-	seatRetry = 5 * time.Millisecond
+	// kernel's queue before it closes the socket, and maxQueueWait bounds it all.
+	queueWait    = 500 * time.Microsecond
+	maxQueueWait = 100 * time.Millisecond
+	// slotRetry is how often it is looked whether a handshake has become
+	// overdue while a client waits for its slot.
+	slotRetry = 5 * time.Millisecond
 )
 
 // acceptor is the state of the accept loop's goroutine.
 type acceptor struct {
-	l       *Listener
-	backoff time.Duration // zero while all is well
-	said    time.Time     // when trouble was last said, and
-	told    bool          // whether that was this trouble
+	l        *Listener
+	backoff  time.Duration // zero unless the last Accept failed
+	loggedAt time.Time     // when an error was last logged
+	logged   bool          // whether the present one was
 }
 
-// accept takes clients until the socket is to be closed, and closes it.
+// accept takes clients until the socket is to be closed, and closes it. A proxy may
+// have thousands of listeners, and in each a goroutine that waits here: what it does
+// with a client is apart, so that it waits on the smallest stack that there is.
 func (l *Listener) accept() error {
 	defer l.release()
-	a := &acceptor{l: l}
+	a := &l.acceptor
+	a.l = l
 	for !l.isStopping() {
 		raw, err := l.ln.Accept()
-		switch {
-		case err == nil:
-			a.recovered()
-			a.take(raw)
-		case l.isStopping():
-		case errors.Is(err, net.ErrClosed):
-			return l.fail(err)
-		case isTimeout(err):
-			a.recovered() // the queue is empty, and that could be seen
-		default:
-			a.trouble(err)
-			a.pause()
+		if err = a.handle(raw, err); err != nil {
+			return err
 		}
 	}
 	a.emptyQueue()
 	return nil
 }
 
-// take sends one client up the ladder.
-func (a *acceptor) take(raw net.Conn) {
-	o := a.l.options.Load()
-	c := &conn{l: a.l, o: o, addr: raw.RemoteAddr(), raw: raw, client: raw, start: time.Now()}
-	if err := a.l.conns.add(c, o); err != nil {
-		c.refuse(ReasonLimit, err)
-		return
+// handle deals with what Accept has returned. Its error is that the socket was
+// closed from elsewhere.
+func (a *acceptor) handle(raw net.Conn, err error) error {
+	switch {
+	case err == nil:
+		a.recovered()
+		a.take(raw)
+	case a.l.isStopping():
+	case errors.Is(err, net.ErrClosed):
+		return a.l.fail(err)
+	case isTimeout(err):
+		a.recovered() // the queue is empty, and that could be seen
+	default:
+		a.failed(err)
+		a.pause()
 	}
-	if o.Handshake != nil {
-		c.source = sourceOf(c.addr)
-		a.seat(c)
-	}
-	a.l.crew.climb(c)
+	return nil
 }
 
-// seat returns when c has a place among the strangers. That takes a moment at
-// most: whoever holds a place gives way soon.
-func (a *acceptor) seat(c *conn) {
+// take has one client served.
+func (a *acceptor) take(raw net.Conn) {
+	o := a.l.options.Load()
+	c := newConn(a.l, o, raw)
+	if o.begins() {
+		c.source = SourceOf(c.client)
+	}
+	if err := a.l.conns.add(c, o); err != nil {
+		c.refuse(raw, err)
+		return
+	}
+	if o.begins() {
+		a.awaitSlot(c)
+	}
+	a.l.workers.run(func(ctx context.Context) { c.serve(ctx, raw) })
+}
+
+// awaitSlot returns when c has a slot among the unfinished handshakes. That takes
+// a moment at most: one of them gives way soon.
+func (a *acceptor) awaitSlot(c *conn) {
 	for {
 		now := time.Now()
-		cut, ok := a.l.conns.seat(c, a.l.options.Load().MaxHandshakes, now)
-		end(cut)
+		evicted, ok := a.l.conns.startHandshake(c, a.l.options.Load().MaxHandshakes, now)
+		abortAll(evicted)
 		if ok {
 			return
 		}
-		retry := time.NewTimer(seatRetry)
+		retry := time.NewTimer(slotRetry)
 		select {
-		case <-a.l.conns.slot:
+		case <-a.l.conns.slotFree:
 		case <-retry.C:
 		}
 		retry.Stop()
@@ -95,8 +110,8 @@ func (a *acceptor) seat(c *conn) {
 // Accept whose time is over before it has begun does not look, so on a busy
 // machine the kernel is asked once more.
 func (a *acceptor) emptyQueue() {
-	end := time.Now().Add(queueMost)
-	for now := time.Now(); now.Before(end) && !a.l.conns.ending(); now = time.Now() {
+	end := time.Now().Add(maxQueueWait)
+	for now := time.Now(); now.Before(end) && !a.l.conns.isEnding(); now = time.Now() {
 		if !a.l.deadline(now.Add(queueWait)) {
 			return
 		}
@@ -110,21 +125,26 @@ func (a *acceptor) emptyQueue() {
 	}
 }
 
-// trouble notes that Accept failed. What passes by itself, such as descriptors
-// that are used up, must not end the listener. It comes and goes with every one
-// that is closed, tens of times a second: the log has it once a minute.
-func (a *acceptor) trouble(err error) {
+// failed notes that Accept failed. An error that passes, such as descriptors that
+// are used up, must not end the listener. It comes and goes with every descriptor
+// that is closed, tens of times a second, so it is logged once a minute.
+//
+// The wait doubles without any chance in it, which package upstream/backoff would
+// bring: nobody else waits for this socket who could fall into step.
+func (a *acceptor) failed(err error) {
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
 	_ = a.l.fail(err)
-	if time.Since(a.said) >= troubleAgain {
-		a.said, a.told = time.Now(), true
-		a.l.options.Load().log.Warn("cannot accept connections",
+	o := a.l.options.Load()
+	o.AcceptFailed(err)
+	if time.Since(a.loggedAt) >= logErrorEvery {
+		a.loggedAt, a.logged = time.Now(), true
+		o.log.Warn("cannot accept connections",
 			"address", a.l.Addr().String(), "error", rootCause(err), "retry_in", a.backoff.String())
 	}
 }
 
 // pause waits for the back-off, and makes the next Accept return soon even
-// without a client, since only that shows whether the trouble is over.
+// without a client, since only that shows whether the error is over.
 func (a *acceptor) pause() {
 	t := time.NewTimer(a.backoff)
 	defer t.Stop()
@@ -135,6 +155,7 @@ func (a *acceptor) pause() {
 	}
 }
 
+// recovered notes that Accept works.
 func (a *acceptor) recovered() {
 	if a.backoff == 0 {
 		return
@@ -142,8 +163,8 @@ func (a *acceptor) recovered() {
 	a.backoff = 0
 	a.probe(time.Time{})
 	a.l.problem.Store(nil)
-	if a.told {
-		a.told = false
+	if a.logged {
+		a.logged = false
 		a.l.options.Load().log.Info("accepting connections again", "address", a.l.Addr().String())
 	}
 }

@@ -11,202 +11,252 @@ import (
 	"time"
 
 	"connect-proxy/listener/relay"
+	"connect-proxy/listener/secure"
 )
 
-// conn is one accepted connection. The goroutine that takes it up the ladder
-// owns it; what tracker.mu guards is read by those who cut it.
+// conn is one accepted connection. One goroutine at a time serves it, which owns
+// what nothing else is said of.
 type conn struct {
-	l     *Listener
-	o     *settings // of the moment it was accepted
-	addr  net.Addr  // the client's
-	start time.Time
-	// source is what counts as the client's address among strangers.
+	l *Listener
+	o *settings // those of the moment it was accepted
+	// source is what counts as the client's address among unfinished handshakes.
 	source netip.Addr
 
-	// Guarded by tracker.mu, written by the connection's goroutine alone, which
-	// may read them without. The sockets are nil once the relay has them.
-	raw     net.Conn
-	client  net.Conn // raw, or what the handshake made of it
-	peer    string
-	resumed bool
-	target  Target
+	// What is known of it so far; open makes an Open of it.
+	id            uint64
+	start         time.Time
+	client, local net.Addr
+	session       SessionInfo // the client's
+	target        Target      // its Conn is nil once the relay has it
+	request       *Request    // nil until it is read, and without Options.Request
+	took          took
+	dialling      time.Time
 
-	// Guarded by tracker.mu.
-	prev, next *conn
-	place      place
-	cause      Reason
-	relay      *relay.Relay
-	// Where it stands until it is authorized.
-	ahead, behind *conn
-	partyLine     *partyLine // nil in a line that is nobody's
-	since         time.Time
-	spoken        bool // it has sent a byte
-
-	step      atomic.Pointer[stepContext]
+	opened bool // the Observer has been told
+	// relayed and relayedAt say since when the relay has it. starting is held
+	// while it is handed over: a refusal may come before that is done.
 	relayed   bool
-	opened    bool // the Observer has been told
 	relayedAt time.Time
-	// handing is held while it is: a refusal may come before that is done.
-	handing sync.Mutex
-	// refusal is why the far side refused the connection, and unsent what it
-	// was sent in vain; the next one gets it first.
-	refusal error
-	unsent  []byte
+	starting  sync.Mutex
+	bytes     *relay.Counters // nil until it is relayed
+
+	// What follows is guarded by tracker.mu.
+
+	phase phase
+	// closing is why it was ended from outside; nil if it was not.
+	closing    *connError
+	slot       slot
+	peer       string // "" until it is known
+	prev, next *conn  // of the same peer
+	// Where it stands in a queue until it is authorized.
+	ahead, behind *conn
+	queue         *ownerQueue // nil in one that is nobody's
+	since         time.Time
+	spoken        bool // the client has sent a byte
 }
 
-// climb takes the connection up the ladder.
-func (c *conn) climb(ctx context.Context) {
-	var reason Reason
-	var err error
-	if c.refusal == nil {
-		reason, err = c.enter(ctx)
-	}
-	if reason == ReasonUnknown {
-		reason, err = c.connect(ctx)
-	}
-	c.step.Store(nil)
-	if reason != ReasonUnknown || !c.handOver() {
-		c.refuse(reason, err)
+// took is the time that each step took.
+type took struct{ handshake, authorization, dial time.Duration }
+
+// lastID is the last connection's Open.ID.
+var lastID atomic.Uint64
+
+func newConn(l *Listener, o *settings, raw net.Conn) *conn {
+	return &conn{
+		l:      l,
+		o:      o,
+		phase:  handshaking{raw},
+		id:     lastID.Add(1),
+		start:  time.Now(),
+		client: raw.RemoteAddr(),
+		local:  l.localAddr(raw),
 	}
 }
 
-// enter establishes who the client is and that it may pass.
-func (c *conn) enter(ctx context.Context) (Reason, error) {
+// open describes the connection as it is now.
+func (c *conn) open() Open {
+	o := Open{
+		ID:            c.id,
+		Listener:      c.o.Name,
+		Start:         c.start,
+		Client:        c.client,
+		Local:         c.local,
+		SessionInfo:   c.session,
+		Instance:      c.target.Instance,
+		Dialling:      c.dialling,
+		Handshake:     c.took.handshake,
+		Authorization: c.took.authorization,
+		Dial:          c.took.dial,
+	}
 	if c.o.Handshake == nil {
-		return ReasonUnknown, nil
+		o.SessionInfo = o.Instance.Session
 	}
-	deadline := c.start.Add(c.o.HandshakeTimeout)
-	if err := c.raw.SetDeadline(deadline); err != nil {
-		return reasonOf(stageHandshake, err), err
+	o.Destination, o.User = c.requested()
+	return o
+}
+
+// serve takes an accepted connection as far as the relay.
+func (c *conn) serve(ctx context.Context, raw net.Conn) {
+	client := raw
+	if c.o.Request != nil {
+		c.ask(ctx, raw)
+		return
 	}
-	if err := awaitByte(c.raw); err != nil {
-		if isTimeout(err) {
-			return ReasonHandshakeTimeout, err
+	if c.o.Handshake != nil {
+		session, err := c.authenticate(ctx, raw)
+		if err != nil {
+			c.refuse(raw, err)
+			return
 		}
-		return ReasonSilent, errSilent
+		client = session.Conn
+		if err := c.authorize(ctx, raw, session); err != nil {
+			c.refuse(client, err)
+			return
+		}
+	}
+	if c.o.InProcess != nil {
+		c.handOver(ctx, client)
+		return
+	}
+	c.connect(ctx, client, c.o.Dial, nil)
+}
+
+// deadline is when the client must be authorized.
+func (c *conn) deadline() time.Time { return c.start.Add(c.o.HandshakeTimeout) }
+
+// awaitClient gives the client its deadline and waits for its first byte.
+func (c *conn) awaitClient(raw net.Conn) *connError {
+	if err := raw.SetDeadline(c.deadline()); err != nil {
+		return failedAt(stageHandshake, err)
+	}
+	if err := awaitByte(raw); err != nil {
+		if isTimeout(err) {
+			return &connError{ReasonHandshakeTimeout, err}
+		}
+		return errSilent
 	}
 	c.l.conns.spoke(c)
-	session, err := c.o.Handshake(&deadlineContext{ctx, deadline}, c.raw)
+	return nil
+}
+
+// authenticate establishes who the client is.
+func (c *conn) authenticate(ctx context.Context, raw net.Conn) (Session, *connError) {
+	if err := c.awaitClient(raw); err != nil {
+		return Session{}, err
+	}
+	began := time.Now()
+	session, err := c.o.Handshake(&deadlineContext{ctx, c.deadline()}, raw)
 	switch {
 	case err == nil:
 	case !peeks && errors.Is(err, io.EOF):
-		return ReasonSilent, errSilent // as near as can be told here
+		return session, errSilent // this system knows no better
 	default:
-		return reasonOf(stageHandshake, err), err
+		return session, failedAt(stageHandshake, err)
 	}
-	if session.Peer == "" { // nothing could revoke it later
-		return ReasonHandshakeFailed, errNoPeer
+	if session.Peer == "" || session.Conn == nil { // nothing could revoke it later
+		return session, errNoPeer
 	}
-	c.l.conns.identify(c, session, c.l.options.Load().MaxAuthorizations)
+	c.took.handshake = time.Since(began)
+	return session, nil
+}
+
+// authorize decides whether the client may pass.
+func (c *conn) authorize(ctx context.Context, raw net.Conn, session Session) *connError {
+	p := &authorizing{lazyContext: lazyContext{parent: ctx, deadline: c.deadline()}, client: session.Conn}
+	defer p.cancel()
+	if err := c.l.conns.identify(c, p, session.SessionInfo, c.l.options.Load().MaxAuthorizations); err != nil {
+		return err
+	}
 	if c.o.Authorize == nil {
-		return ReasonAuthorizationUnknown, errNoAuthorize
+		return &connError{ReasonAuthorizationUnknown, errNoAuthorize}
 	}
-	step := c.begin(ctx, deadline)
-	if c.isCut() {
-		return ReasonShutdown, nil // end knows better why
+	began := time.Now()
+	if err := c.o.Authorize(p, session); err != nil {
+		return failedAt(stageAuthorize, err)
 	}
-	defer step.end()
-	if err := c.o.Authorize(step, session); err != nil {
-		return reasonOf(stageAuthorize, err), err
-	}
+	c.took.authorization = time.Since(began)
 	if err := c.l.conns.admit(c, c.l.options.Load().MaxConnections); err != nil {
-		return ReasonLimit, err
+		return err
 	}
-	if err := c.raw.SetDeadline(time.Time{}); err != nil {
-		return ReasonClientError, err
+	if err := raw.SetDeadline(time.Time{}); err != nil {
+		return &connError{ReasonClientError, err}
 	}
-	return ReasonUnknown, nil
+	return nil
 }
 
-// connect opens the far side.
-func (c *conn) connect(ctx context.Context) (Reason, error) {
-	if c.o.Dial == nil {
-		return ReasonDialFailed, errNoDial
+// connect opens the far side and has both relayed. What a far side before has
+// refused, unsent, goes to this one first.
+func (c *conn) connect(ctx context.Context, client net.Conn, dial DialFunc, unsent []byte) {
+	err := c.dial(ctx, client, dial)
+	if err == nil {
+		err = c.startRelay(client, unsent)
 	}
-	step := c.begin(ctx, time.Now().Add(c.o.DialTimeout))
-	if c.isCut() {
-		return ReasonShutdown, nil
-	}
-	defer step.end()
-	dial := c.o.Dial
-	if c.refusal != nil {
-		dial = c.dialNext
-	}
-	target, err := dial(step)
 	if err != nil {
-		c.l.conns.attach(c, Target{}) // what has refused is not ours any more
-		return reasonOf(stageDial, err), err
+		c.refuse(client, err)
 	}
-	c.l.conns.attach(c, target)
-	return ReasonUnknown, nil
 }
 
-// begin makes the context of a step, where those who cut the connection find
-// it. isCut must be asked afterwards: who cut it earlier has not found it.
-func (c *conn) begin(ctx context.Context, deadline time.Time) *stepContext {
-	step := &stepContext{parent: ctx, deadline: deadline}
-	c.step.Store(step)
-	return step
+func (c *conn) dial(ctx context.Context, client net.Conn, dial DialFunc) *connError {
+	if dial == nil {
+		return &connError{ReasonDialFailed, errNoDial}
+	}
+	began := time.Now()
+	c.dialling = began
+	p := &dialing{lazyContext: lazyContext{parent: ctx, deadline: began.Add(c.o.DialTimeout)}, client: client, addr: c.client}
+	defer p.cancel()
+	if err := c.l.conns.enter(c, p); err != nil {
+		return err
+	}
+	target, err := dial(p)
+	if err == nil && target.Conn == nil {
+		err = errNoConn
+	}
+	if err != nil {
+		return failedAt(stageDial, err)
+	}
+	c.target = target
+	c.took.dial = time.Since(began)
+	if err := c.introduce(p.deadline); err != nil {
+		return err
+	}
+	return c.grant(p)
 }
-
-func (c *conn) isCut() bool { return c.l.conns.cause(c) != ReasonUnknown }
 
 // refuse ends a connection that will not be relayed.
-func (c *conn) refuse(reason Reason, err error) {
-	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
-		reason, err = cause, errOfCut(cause)
+func (c *conn) refuse(client net.Conn, err *connError) {
+	if closing := c.l.conns.closing(c); closing != nil {
+		err = closing
 	}
 	if c.target.Conn != nil {
-		abort(c.target.Conn)
+		secure.Abort(c.target.Conn)
 	}
-	switch reason {
-	case ReasonSilent, ReasonHandshakeFailed:
-		_ = c.raw.Close() // a reset could overtake the alert that says why
+	told := c.refuseRequest(err)
+	switch {
+	case told, err.reason == ReasonSilent, err.reason == ReasonHandshakeFailed:
+		_ = client.Close() // a reset could overtake the word that says why
 	default:
-		c.turnAway(reason)
+		turnAway(client, err.reason)
 	}
-	c.finish(relay.Result{}, reason, err)
-}
-
-// end is called by the relay when both sides are closed.
-func (c *conn) end(r relay.Result) {
-	if r.End == relay.Refused && c.resume(r) {
-		return
-	}
-	reason, err := reasonOfEnd(r), r.Err
-	if cause := c.l.conns.cause(c); cause != ReasonUnknown {
-		reason, err = cause, nil
-	}
-	c.finish(r, reason, err)
+	c.finish(relay.Result{}, err)
 }
 
 // finish tells of a connection whose sides are closed and takes it out.
-func (c *conn) finish(r relay.Result, reason Reason, err error) {
-	c.settle(r)
+func (c *conn) finish(r relay.Result, err *connError) {
+	c.reportEnd(r)
 	s := Summary{
 		Open:       c.open(),
 		ToUpstream: r.ToUpstream,
 		ToClient:   r.ToClient,
 		Duration:   time.Since(c.start),
-		Reason:     reason,
-		Err:        err,
-		Resumed:    c.resumed,
+		Reason:     err.reason,
+		Err:        err.err,
 		Relayed:    c.relayed,
+		Served:     c.request != nil && c.request.Serve != nil,
 	}
 	c.o.Observer.ConnClosed(s)
-	c.l.lines.closed(c.o.log, &s)
+	c.l.log.closed(c.o.log, &s)
+	if c.request != nil && c.request.granted && c.request.Ended != nil {
+		c.request.Ended(s)
+	}
 	c.l.conns.remove(c)
-}
-
-func (c *conn) open() Open {
-	o := Open{
-		Listener: c.o.Name,
-		Client:   c.addr,
-		Peer:     c.peer,
-		Instance: c.target.Instance,
-	}
-	if o.Peer == "" {
-		o.Peer = c.target.Peer
-	}
-	return o
 }

@@ -92,7 +92,7 @@ func TestDrainCutsWhatIsLeftWhenItsTimeIsUp(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("cut connection reads %v, which looks like an orderly end", err)
 	}
-	expectEnd(t, stranger, 5*time.Second)
+	expectEnd(t, stranger, patience)
 	if err := l.Drain(t.Context()); err != nil {
 		t.Errorf("Drain after the end: %v", err)
 	}

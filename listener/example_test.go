@@ -31,7 +31,7 @@ func ExampleListener() {
 		Observer: ended,
 		Dial: func(ctx context.Context) (listener.Target, error) {
 			c, err := listener.NewDialer().DialContext(ctx, "tcp", app.Addr().String())
-			return listener.Target{Conn: c, Instance: app.Addr().String()}, err
+			return listener.Target{Conn: c, Instance: listener.Instance{Address: app.Addr().String()}}, err
 		},
 	})
 	if err != nil {

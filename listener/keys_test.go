@@ -286,7 +286,7 @@ func TestAClientNeverGetsTheSecretsOfAnothersHandshake(t *testing.T) {
 // expectEcho expects a request to come back from the echo, and the end after it.
 func expectEcho(t testing.TB, f framing, c *tls.Conn, request string) {
 	t.Helper()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, request); err != nil {
 		t.Fatalf("%v: %v", f, err)
 	}
@@ -302,7 +302,7 @@ func expectEcho(t testing.TB, f framing, c *tls.Conn, request string) {
 // session ticket and an alert may come.
 func expectNothing(t testing.TB, f framing, c net.Conn) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	_, err := io.Copy(io.Discard, c)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%v: the connection goes on after a stranger's record", f)

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"connect-proxy/listener/relay"
-	"connect-proxy/listener/secure"
 )
 
 const (
@@ -20,67 +18,16 @@ const (
 	// DefaultDialTimeout bounds the dial of the far side; Consul's default for
 	// local_connect_timeout_ms and connect_timeout_ms.
 	DefaultDialTimeout = 5 * time.Second
-	// DefaultMaxHandshakes is how many strangers may be on their way to an
-	// identity at a time. One that sends nothing holds 4 kB here, one in the
-	// middle of its handshake 32 kB, so that all of them hold 32 MB at worst;
-	// and two cores finish as many honest handshakes in half a second, so that
-	// a crowd of clients that come back at once need not wait for long. Five
-	// hundred strangers a second leave each handshake two seconds.
+	// DefaultMaxHandshakes is how many handshakes may be unfinished at a time. It
+	// bounds the memory that strangers can hold, and is large enough for a crowd
+	// of honest clients that come back at once; docs/security.md has the figures.
 	DefaultMaxHandshakes = 1024
 	// DefaultMaxAuthorizations is how many clients may wait for their
-	// authorization at a time. Each holds 32 kB.
+	// authorization at a time.
 	DefaultMaxAuthorizations = 1024
 )
 
-// Target is the far side of an accepted connection, as a DialFunc opened it.
-type Target struct {
-	Conn net.Conn
-	// Instance is the address dialled.
-	Instance string
-	// Peer is the SPIFFE ID it proved; empty for a plain application.
-	Peer string
-	// Release is called once, after Conn is closed; it may be nil. Answered is
-	// called in its place where the far side had sent something, and Failed
-	// where it took the connection and ended it with err at once, without that;
-	// they may be nil too.
-	Release  func()
-	Answered func()
-	Failed   func(err error)
-	// Next is called in place of these where the far side refused the connection
-	// with err before anything was delivered. It opens another far side, under
-	// DialFunc's rules, or says why there is none. Nil means that the refusal
-	// ends the connection.
-	Next func(ctx context.Context, why secure.Refusal, err error) (Target, error)
-}
-
-// DialFunc opens the far side for one accepted connection. It ends when ctx
-// does, which carries DialTimeout. An error made with WithReason is counted
-// under that reason.
-type DialFunc func(ctx context.Context) (Target, error)
-
-// Session is what a handshake made of an accepted connection.
-type Session struct {
-	// Conn carries the application's bytes and closes the accepted socket when
-	// it is closed.
-	Conn net.Conn
-	// Peer is the SPIFFE ID that the client proved.
-	Peer string
-	// Serial is its certificate's, as the agent wants it: hex with colons.
-	Serial  string
-	Resumed bool
-}
-
-// HandshakeFunc makes a Session of an accepted connection. The deadline of
-// HandshakeTimeout is set on raw, and whoever ends the connection closes raw, so
-// the function needs no timer or goroutine of its own: ctx carries the deadline
-// and is never cancelled. On error raw stays the Listener's to close.
-type HandshakeFunc func(ctx context.Context, raw net.Conn) (Session, error)
-
-// AuthorizeFunc says whether a peer may pass: nil, a *Denied, or another error
-// where that is unknown, which refuses too.
-type AuthorizeFunc func(ctx context.Context, s Session) error
-
-// Options say what happens to the connections of a Listener.
+// Options are what happens to the connections of a Listener.
 type Options struct {
 	// Name is shown as `listener` in logs and in Summary.Listener.
 	Name string
@@ -95,13 +42,37 @@ type Options struct {
 	// DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 
+	// Request, in place of Handshake and Dial, reads from each client where it
+	// wants to go. One that has not said so yet counts as one that has not proven
+	// an identity: HandshakeTimeout and MaxHandshakes bound it.
+	Request RequestFunc
+
+	// Dial opens the far side. It is required without Request and InProcess.
 	Dial DialFunc
-	// DialTimeout bounds Dial; zero means DefaultDialTimeout.
+	// InProcess, in place of Dial, is where the program accepts the connections of
+	// clients that may pass, to serve them itself: nothing is dialled or relayed
+	// then. The limits below count for these too.
+	InProcess *InProcess
+	// DialTimeout bounds Dial, and how long the program may take to accept; zero
+	// means DefaultDialTimeout.
 	DialTimeout time.Duration
+	// Preamble makes what the far side gets first, before any byte of the client:
+	// who that is. It is called once for each far side that was dialled, hence
+	// after authorization. DialTimeout bounds sending what it returns, which is
+	// not counted among the bytes relayed; its error, or a far side that does not
+	// take all, ends the connection. Nil sends nothing.
+	Preamble func(Open) ([]byte, error)
 
 	// MaxConnections is the most connections at a time, zero for no limit. Only
-	// authorized ones take a place, so that strangers cannot use them up.
+	// authorized ones count, so that strangers cannot use them up.
 	MaxConnections int
+	// FairConnections shares MaxConnections among the addresses of clients that
+	// nothing else tells apart. Beyond it, a connection of the address that has most
+	// gives way to one of an address that has at least two fewer: the first that is
+	// idle (Request.IdleSince), or else the oldest. To one of an address that has one
+	// fewer, the one that has been idle for longest gives way, if there is any. It is
+	// for listeners with a Request.
+	FairConnections bool
 	// MaxHandshakes is the most connections at a time whose clients have not
 	// proven an identity; zero means DefaultMaxHandshakes. Beyond it one of them
 	// gives way to each that comes.
@@ -111,7 +82,7 @@ type Options struct {
 	// latest of the identity that has most of them is refused.
 	MaxAuthorizations int
 
-	// Relay moves the bytes of connections that have climbed the ladder; several
+	// Relay moves the bytes of connections whose far side is open; several
 	// listeners may share one, whose owner closes it after them. Nil gives this
 	// listener one of its own. New fixes it, Update does not change it.
 	Relay *relay.Engine
@@ -119,8 +90,15 @@ type Options struct {
 	// their zero values.
 	IdleTimeout, MaxLifetime, HalfCloseTimeout time.Duration
 
+	// Counters returns what counts the bytes of a connection while it is open;
+	// nil, and what returns nil, count none. It is called when the connection
+	// starts to be relayed, and must not block.
+	Counters func(Open) *relay.Counters
 	// Observer is told of every connection; nil means nobody.
 	Observer Observer
+	// AcceptFailed is told of each Accept that failed and is tried again, at most
+	// some two hundred times a second; nil means nobody.
+	AcceptFailed func(error)
 	// Logger gets one line for each connection, as far as its rate allows; nil
 	// logs nothing.
 	Logger hclog.Logger
@@ -131,6 +109,10 @@ type settings struct {
 	Options
 	log hclog.Logger
 }
+
+// begins reports whether clients have to say something before anything is done
+// for them.
+func (o *settings) begins() bool { return o.Handshake != nil || o.Request != nil }
 
 func (o Options) settings() *settings {
 	if o.HandshakeTimeout <= 0 {
@@ -148,6 +130,9 @@ func (o Options) settings() *settings {
 	if o.Observer == nil {
 		o.Observer = nopObserver{}
 	}
+	if o.AcceptFailed == nil {
+		o.AcceptFailed = func(error) {}
+	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
@@ -161,10 +146,15 @@ type Listener struct {
 	options  atomic.Pointer[settings]
 	problem  atomic.Pointer[string]
 	conns    *tracker
-	crew     *crew // while Run runs
+	acceptor acceptor // Run's
+	workers  *workers // while Run runs
 	relay    *relay.Engine
 	ownRelay bool
-	lines    lines
+	log      connLog
+	// brokenEvery is a field for tests.
+	brokenEvery time.Duration
+	// evictions is the goroutine that logs them, while there are any.
+	evictions sync.WaitGroup
 
 	// mu makes Run and StopAccepting agree on who closes the socket.
 	mu       sync.Mutex
@@ -180,22 +170,26 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	switch {
 	case ln == nil:
 		return nil, errNoListener
-	case o.Dial == nil:
+	case o.Dial == nil && o.Request == nil && o.InProcess == nil:
 		return nil, errNoDial
+	case o.Request != nil && (o.Handshake != nil || o.Dial != nil || o.InProcess != nil):
+		return nil, errTwoWays
 	case o.Handshake != nil && o.Authorize == nil:
 		return nil, errNoAuthorize
 	}
 	l := &Listener{
 		ln:       ln,
-		conns:    newTracker(),
 		relay:    o.Relay,
 		stopping: make(chan struct{}),
 		released: make(chan struct{}),
 		finished: make(chan struct{}),
+
+		brokenEvery: brokenEvery,
 	}
 	if l.relay == nil {
 		l.relay, l.ownRelay = relay.New(), true
 	}
+	l.conns = newTracker(func() { l.evictions.Go(l.watchEvictions) })
 	l.options.Store(o.settings())
 	return l, nil
 }
@@ -209,12 +203,36 @@ func (l *Listener) Update(o Options) { l.options.Store(o.settings()) }
 // Addr is the address of the socket.
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
+// localAddr is the local address of a connection that was accepted. Where the
+// socket is bound to one address all of them share its value: an idle connection
+// should hold little.
+func (l *Listener) localAddr(raw net.Conn) net.Addr {
+	local, own := raw.LocalAddr(), l.ln.Addr()
+	a, ok := local.(*net.TCPAddr)
+	b, alike := own.(*net.TCPAddr)
+	if ok && alike && a.Port == b.Port && a.IP.Equal(b.IP) && a.Zone == b.Zone {
+		return own // compared without making texts of them
+	}
+	if !ok && local.String() == own.String() {
+		return own
+	}
+	return local
+}
+
 // Live is the number of connections that are accepted and have not ended,
 // strangers in their handshake among them.
 func (l *Listener) Live() int { return l.conns.count() }
 
-// Problem says in one line why nothing can be accepted now, and is empty while
-// all is well. A Listener that was stopped on purpose has no problem.
+// Pending are the numbers of connections, among Live, whose clients have not
+// proven an identity yet, and of those that have and wait for Authorize.
+func (l *Listener) Pending() (handshakes, authorizations int) { return l.conns.pending() }
+
+// OverLimit counts the connections that were refused since the start, or had to give
+// way, because of MaxConnections.
+func (l *Listener) OverLimit() uint64 { return l.conns.refusedOverLimit() }
+
+// Problem is why nothing can be accepted now, in one line; it is empty unless
+// something is wrong. A Listener that was stopped on purpose has no problem.
 func (l *Listener) Problem() string {
 	if p := l.problem.Load(); p != nil {
 		return *p
@@ -225,10 +243,10 @@ func (l *Listener) Problem() string {
 // Peers lists the distinct identities that have a connection, in no order.
 func (l *Listener) Peers() []string { return l.conns.peers() }
 
-// ClosePeers cuts every connection whose peer matches and returns how many
+// ClosePeers resets every connection whose peer matches and returns how many
 // there were. It reaches a connection as soon as its identity is known, hence
 // also one that is being authorized or dialled at this moment. It costs one
 // call of match for each distinct identity, not for each connection.
 func (l *Listener) ClosePeers(match func(peer string) bool, r Reason) int {
-	return l.conns.cutPeers(match, r)
+	return l.conns.closePeers(match, r)
 }

@@ -14,6 +14,7 @@ import (
 
 	"connect-proxy/listener"
 	"connect-proxy/listener/listenertest"
+	"connect-proxy/listener/relay"
 )
 
 // lengthServer answers with how much it was sent, in words of another length.
@@ -57,6 +58,8 @@ func TestConnectionIsRelayedAndToldOnceWithItsBytesEachWay(t *testing.T) {
 				target.Release = func() { released.Add(1) }
 				return target, err
 			}
+			counted := new(relay.Counters)
+			tc.options.Counters = func(listener.Open) *relay.Counters { return counted }
 			l := start(t, tc.options)
 			if got := exchange(t, tc.dial(l), strings.Repeat("x", 100_000)); got != "100000 bytes came" {
 				t.Errorf("answer %q", got)
@@ -65,10 +68,13 @@ func TestConnectionIsRelayedAndToldOnceWithItsBytesEachWay(t *testing.T) {
 			if s.ToUpstream != 100_000 || s.ToClient != int64(len("100000 bytes came")) {
 				t.Errorf("%d bytes to the upstream, %d to the client", s.ToUpstream, s.ToClient)
 			}
+			if c := counted; c.ToUpstream() != s.ToUpstream || c.ToClient() != s.ToClient {
+				t.Errorf("%d and %d bytes are counted", c.ToUpstream(), c.ToClient())
+			}
 			if s.Reason != listener.ReasonClosed || s.Err != nil || !s.Relayed || s.Duration <= 0 {
 				t.Errorf("summary %+v", s)
 			}
-			if s.Listener != "test" || s.Peer != tc.peer || s.Instance != app.Addr() || s.Client == nil {
+			if s.Listener != "test" || s.Peer != tc.peer || s.Instance.Address != app.Addr() || s.Client == nil {
 				t.Errorf("summary %+v", s)
 			}
 			listenertest.Eventually(t, "nothing is live", func() bool { return l.Live() == 0 })
@@ -103,7 +109,7 @@ func TestUpdateWithoutAuthorizationLetsNobodyPass(t *testing.T) {
 	o := w.public(app.Addr())
 	o.Observer, o.Authorize = l.recorder, nil
 	l.Update(o)
-	expectEnd(t, l.dialTLS(t, w.ca, w.web), 5*time.Second)
+	expectEnd(t, l.dialTLS(t, w.ca, w.web), patience)
 	if s := l.wait(t, 1)[0]; s.Reason != listener.ReasonAuthorizationUnknown || app.Accepted() != 0 {
 		t.Errorf("reason %s, app accepted %d", s.Reason, app.Accepted())
 	}
@@ -129,6 +135,9 @@ func TestConnectionsOverTheLimitAreClosedAtOnce(t *testing.T) {
 			l.expectRefused(t)
 			if s := l.wait(t, 1)[0]; s.Reason != listener.ReasonLimit || s.Relayed || s.Err == nil {
 				t.Errorf("summary %+v", s)
+			}
+			if n := l.OverLimit(); n != 1 {
+				t.Errorf("%d are counted", n)
 			}
 			_ = first.Close()
 			l.wait(t, 2)
@@ -197,30 +206,34 @@ func TestABurstOverMaxHandshakesIsServedWholly(t *testing.T) {
 		}()
 	}
 	for _, s := range l.wait(t, burst) {
-		if s.Reason != listener.ReasonClosed {
-			t.Errorf("reason %s: %v", s.Reason, s.Err)
+		// Newcomers wait for a quarter of a second for whoever is slow, which one of
+		// these is only where the machine does much else.
+		slow := s.Reason == listener.ReasonHandshakeEvicted && s.Duration >= 200*time.Millisecond
+		if s.Reason != listener.ReasonClosed && !slow {
+			t.Errorf("reason %s after %s: %v", s.Reason, s.Duration, s.Err)
 		}
 	}
 }
 
 func TestDialFailuresAreNamedAndResetTheClient(t *testing.T) {
 	tests := map[string]struct {
-		dial listener.DialFunc
-		want listener.Reason
+		limit time.Duration
+		dial  listener.DialFunc
+		want  listener.Reason
 	}{
-		"refused": {dialTo(closedPort(t)), listener.ReasonDialFailed},
-		"too slow": {func(ctx context.Context) (listener.Target, error) {
+		"refused": {patience, dialTo(listenertest.Refusing(t)), listener.ReasonDialFailed},
+		"too slow": {50 * time.Millisecond, func(ctx context.Context) (listener.Target, error) {
 			<-ctx.Done()
 			return listener.Target{}, ctx.Err()
 		}, listener.ReasonDialTimeout},
-		"named": {func(context.Context) (listener.Target, error) {
+		"named": {patience, func(context.Context) (listener.Target, error) {
 			return listener.Target{}, listener.WithReason(listener.ReasonNoEndpoints, errors.New("no instance"))
 		}, listener.ReasonNoEndpoints},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			connected := make(chan struct{}) // else the reset ends the client's connect
-			l := start(t, listener.Options{DialTimeout: 50 * time.Millisecond,
+			l := start(t, listener.Options{DialTimeout: tc.limit,
 				Dial: func(ctx context.Context) (listener.Target, error) {
 					<-connected
 					return tc.dial(ctx)
@@ -256,15 +269,4 @@ func TestNewRefusesOptionsThatCannotWork(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-// closedPort is an address at which nobody listens.
-func closedPort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	return ln.Addr().String()
 }

@@ -100,6 +100,10 @@ func startOn(t testing.TB, ln net.Listener, o listener.Options) *running {
 	return r
 }
 
+// patience is how long a test waits for what happens at once, on a machine that does
+// much else.
+const patience = 30 * time.Second
+
 // stop ends Run and waits for it.
 func (r *running) stop() {
 	r.cancel()
@@ -120,12 +124,7 @@ func (r *running) dial(t testing.TB) *net.TCPConn {
 // connection is being made.
 func (r *running) expectRefused(t testing.TB) {
 	t.Helper()
-	c, err := net.Dial("tcp", r.Addr().String())
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	expectEnd(t, c, 5*time.Second)
+	expectEnd(t, listenertest.Dial(t, "tcp", r.Addr().String()), patience)
 }
 
 // dialTLS connects as leaf and finishes the handshake.
@@ -143,7 +142,7 @@ func dialTo(address string) listener.DialFunc {
 	d := listener.NewDialer()
 	return func(ctx context.Context) (listener.Target, error) {
 		c, err := d.DialContext(ctx, "tcp", address)
-		return listener.Target{Conn: c, Instance: address}, err
+		return listener.Target{Conn: c, Instance: listener.Instance{Address: address}}, err
 	}
 }
 
@@ -156,12 +155,13 @@ func handshake(cfg *tls.Config) listener.HandshakeFunc {
 		}
 		state := c.ConnectionState()
 		leaf := state.PeerCertificates[0]
-		return listener.Session{
-			Conn:    c,
-			Peer:    leaf.URIs[0].String(),
-			Serial:  listenertest.Serial(leaf),
-			Resumed: state.DidResume,
-		}, nil
+		return listener.Session{Conn: c, SessionInfo: listener.SessionInfo{
+			Peer:       leaf.URIs[0].String(),
+			Serial:     listenertest.Serial(leaf),
+			TLSVersion: state.Version,
+			ServerName: state.ServerName,
+			Resumed:    state.DidResume,
+		}}, nil
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peeks says whether awaitByte tells a client that sends nothing.
+// peeks reports whether awaitByte tells a client that sends nothing.
 const peeks = true
 
 // awaitByte waits until the client has sent a byte, which stays unread. It
@@ -68,4 +68,24 @@ func readable(socket any) bool {
 		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	})
 	return err == nil && n > 0
+}
+
+// brokenBy returns what has broken a socket's connection, such as a reset, where
+// nobody has been told yet: who reads is told only behind the bytes that came before.
+// It is told once.
+func brokenBy(socket net.Conn) error {
+	sc, ok := socket.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	var errno int
+	if rc, err := sc.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) {
+			errno, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		})
+	}
+	if errno == 0 {
+		return nil
+	}
+	return syscall.Errno(errno)
 }

@@ -38,7 +38,7 @@ func TestClosePeersCutsThatIdentityAndNoOther(t *testing.T) {
 		t.Errorf("closed %d, want %d", n, len(gone))
 	}
 	for _, c := range gone {
-		expectEnd(t, c, 5*time.Second)
+		expectEnd(t, c, patience)
 	}
 	for _, s := range l.wait(t, len(gone)) {
 		if s.Peer != w.web.URI || s.Reason != listener.ReasonIntentionRevoked {
@@ -59,7 +59,7 @@ func TestClosePeersCutsThatIdentityAndNoOther(t *testing.T) {
 func roundTrip(t testing.TB, c net.Conn) {
 	t.Helper()
 	var b [5]byte
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestClosePeersReachesAConnectionOnEveryRung(t *testing.T) {
 				t.Errorf("closed %d", n)
 			}
 			close(revoked)
-			expectEnd(t, c, 5*time.Second)
+			expectEnd(t, c, patience)
 			s := l.wait(t, 1)[0]
 			if s.Reason != listener.ReasonIntentionRevoked || s.Relayed || s.ToUpstream != 0 {
 				t.Errorf("summary %+v", s)

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Reason says why a connection ended. It is a closed set: the log, the metrics
+// Reason is why a connection ended. It is a closed set: the log, the metrics
 // and the tests name the same things.
 type Reason uint8
 
@@ -18,7 +18,8 @@ const (
 	// ReasonClosed is an orderly end: both directions were closed and all that
 	// was read has been written.
 	ReasonClosed
-	// ReasonClientReset is an abortive close by the client.
+	// ReasonClientReset is an abortive close by the client, or a program that gave up
+	// its dial.
 	ReasonClientReset
 	// ReasonUpstreamReset is an abortive close by the far side.
 	ReasonUpstreamReset
@@ -76,6 +77,9 @@ const (
 	// ReasonIntentionRevoked is an open connection whose peer is no longer
 	// allowed.
 	ReasonIntentionRevoked
+	// ReasonDestinationChanged is an open connection that was reset since the
+	// instances of its destination have changed.
+	ReasonDestinationChanged
 	// ReasonDrain is a connection that was still open when the drain's time was
 	// up.
 	ReasonDrain
@@ -112,6 +116,7 @@ var reasonNames = [reasonCount]string{
 	ReasonUpstreamClock:        "upstream_clock",
 	ReasonLimit:                "limit",
 	ReasonIntentionRevoked:     "intention_revoked",
+	ReasonDestinationChanged:   "destination_changed",
 	ReasonDrain:                "drain",
 	ReasonShutdown:             "shutdown",
 }
@@ -134,8 +139,8 @@ func Reasons() []Reason {
 	return all
 }
 
-// stage is where on the ladder an error came up; the same ECONNRESET means
-// something else on each rung.
+// stage is the step at which an error came up; the same ECONNRESET means
+// something else at each.
 type stage uint8
 
 const (
@@ -146,11 +151,14 @@ const (
 	stageUpstream // relaying: reading from or writing to the far side
 )
 
+// failedAt is why a connection ends that got an error at a stage.
+func failedAt(at stage, err error) *connError { return &connError{reasonOf(at, err), err} }
+
 // reasonOf is the one place where an error becomes a Reason. A reason that the
-// error carries itself (WithReason) wins over what the rung would say; a nil
+// error carries itself (WithReason) wins over what the stage implies; a nil
 // error and an io.EOF while relaying are an orderly end.
 func reasonOf(at stage, err error) Reason {
-	var named *reasonError
+	var named *connError
 	if errors.As(err, &named) {
 		return named.reason
 	}
@@ -162,6 +170,9 @@ func reasonOf(at stage, err error) Reason {
 		var denied *Denied
 		return either(errors.As(err, &denied), ReasonDenied, ReasonAuthorizationUnknown)
 	case stageDial:
+		if errors.Is(err, context.Canceled) {
+			return ReasonClientReset // nobody waits for the far side any more
+		}
 		return either(timeout, ReasonDialTimeout, ReasonDialFailed)
 	}
 

@@ -30,6 +30,7 @@ func TestEveryErrorHasOneReasonOnEachRung(t *testing.T) {
 		"authorize, deadline":          {stageAuthorize, context.DeadlineExceeded, ReasonAuthorizationUnknown},
 		"dial, refused":                {stageDial, read(syscall.ECONNREFUSED), ReasonDialFailed},
 		"dial, deadline":               {stageDial, context.DeadlineExceeded, ReasonDialTimeout},
+		"dial, given up":               {stageDial, fmt.Errorf("x: %w", context.Canceled), ReasonClientReset},
 		"dial, the kernel's timeout":   {stageDial, read(syscall.ETIMEDOUT), ReasonDialTimeout},
 		"dial, named":                  {stageDial, fmt.Errorf("x: %w", WithReason(ReasonUpstreamDenied, io.EOF)), ReasonUpstreamDenied},
 		"client, nothing":              {stageClient, nil, ReasonClosed},

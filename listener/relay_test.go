@@ -18,25 +18,31 @@ func TestARelaysEndIsNamed(t *testing.T) {
 		app    func(*net.TCPConn)
 		client func(*net.TCPConn)
 		want   listener.Reason
+		stays  bool // the application, when it is done
 	}{
-		"client resets": {listener.Options{}, readAll, func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, listener.ReasonClientReset},
+		"client resets": {listener.Options{}, readAll, func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, listener.ReasonClientReset, false},
 		"app resets": {listener.Options{}, func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1)); _ = c.SetLinger(0) },
-			func(c *net.TCPConn) { _, _ = c.Write([]byte("x")) }, listener.ReasonUpstreamReset},
-		"nothing moves": {listener.Options{IdleTimeout: limit}, readAll, func(*net.TCPConn) {}, listener.ReasonIdleTimeout},
+			func(c *net.TCPConn) { _, _ = c.Write([]byte("x")) }, listener.ReasonUpstreamReset, false},
+		"nothing moves": {listener.Options{IdleTimeout: limit}, readAll, func(*net.TCPConn) {}, listener.ReasonIdleTimeout, false},
 		"bytes move for too long": {listener.Options{MaxLifetime: limit, IdleTimeout: time.Hour}, readAll, func(c *net.TCPConn) {
 			for _, err := c.Write([]byte("x")); err == nil; {
 				_, err = c.Write([]byte("x"))
 			}
-		}, listener.ReasonMaxLifetime},
-		"half-closed and no more": {listener.Options{HalfCloseTimeout: limit}, func(c *net.TCPConn) {
-			readAll(c)
-			<-time.After(10 * limit)
-		}, func(c *net.TCPConn) { _ = c.CloseWrite() }, listener.ReasonHalfCloseTimeout},
+		}, listener.ReasonMaxLifetime, false},
+		"half-closed and no more": {listener.Options{HalfCloseTimeout: limit}, readAll,
+			func(c *net.TCPConn) { _ = c.CloseWrite() }, listener.ReasonHalfCloseTimeout, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			app := listenertest.NewServer(t, tc.app)
+			over := make(chan struct{})
+			app := listenertest.NewServer(t, func(c *net.TCPConn) {
+				tc.app(c)
+				if tc.stays {
+					<-over
+				}
+			})
+			defer close(over)
 			o := tc.limits
 			o.Dial = dialTo(app.Addr())
 			l := start(t, o)
@@ -75,7 +81,7 @@ func TestAnEngineClosedUnderItsConnectionsEndsThem(t *testing.T) {
 	c := l.dial(t)
 	roundTrip(t, c)
 	engine.Close()
-	expectEnd(t, c, 5*time.Second)
+	expectEnd(t, c, patience)
 	if s := l.wait(t, 1)[0]; s.Reason != listener.ReasonShutdown {
 		t.Errorf("reason %s", s.Reason)
 	}

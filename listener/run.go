@@ -9,74 +9,82 @@ import (
 // Run accepts connections until ctx is done or the Listener is drained, and
 // returns when every connection and every goroutine has ended: nil if that was
 // asked for, by Drain, StopAccepting or ctx, and an error if the socket was
-// closed from elsewhere. When ctx is done, every connection is cut; whoever
+// closed from elsewhere. When ctx is done, every connection is reset; whoever
 // wants them to finish calls Drain first. Run is called once.
 func (l *Listener) Run(ctx context.Context) error {
-	l.mu.Lock()
-	if l.ran {
-		l.mu.Unlock()
-		return errRunTwice
+	finish, err := l.begin(ctx)
+	if finish == nil {
+		return err
 	}
-	l.ran = true
-	stopped := l.isStopping()
-	l.mu.Unlock()
-	if stopped { // and closed by StopAccepting, before anything was accepted
-		close(l.finished)
-		return nil
-	}
-
-	// Connections do not end by ctx but by being cut, which says why.
-	steps := context.WithoutCancel(ctx)
-	l.crew = newCrew(steps)
-	failed := make(chan error, 1)
-	go func() { failed <- l.accept() }()
-
-	if !l.watch(ctx) {
-		l.conns.cutAll(ReasonShutdown)
-		l.stop()
-	}
-	<-l.conns.empty
-	err := <-failed
-	l.crew.dismiss()
-	if l.ownRelay {
-		l.relay.Close()
-	}
-	l.lines.flush(l.options.Load().log)
-	l.tellEvictions()
-	close(l.finished)
+	err = l.accept()
+	finish()
 	return err
 }
 
-// watch tells of evictions until every connection has ended and none can come,
-// or until ctx is done, which it reports by false.
-func (l *Listener) watch(ctx context.Context) bool {
-	telling := false
-	due := time.NewTimer(evictionsAgain)
-	due.Stop() // until there is something to tell
+// begin returns what is to be called when everything has been accepted; nil where
+// there is nothing to be run.
+func (l *Listener) begin(ctx context.Context) (finish func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ran {
+		return nil, errRunTwice
+	}
+	l.ran = true
+	if l.isStopping() { // and closed by StopAccepting, before anything was accepted
+		close(l.finished)
+		return nil, nil
+	}
+	// Connections do not end by ctx but by closeAll, which says why.
+	l.workers = newWorkers(context.WithoutCancel(ctx))
+	cut := make(chan struct{})
+	stopCutting := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		l.conns.closeAll(ReasonShutdown)
+		l.stop()
+	})
+	return func() {
+		<-l.conns.empty
+		if !stopCutting() {
+			<-cut
+		}
+		l.finish()
+	}, nil
+}
+
+// finish ends what is left when the last connection has ended.
+func (l *Listener) finish() {
+	l.workers.stop()
+	l.evictions.Wait()
+	if l.ownRelay {
+		l.relay.Close()
+	}
+	l.log.flush(l.options.Load().log)
+	l.logEvictions()
+	close(l.finished)
+}
+
+// watchEvictions logs evictions for as long as they go on and connections may
+// come.
+func (l *Listener) watchEvictions() {
+	due := time.NewTimer(evictionLogDelay)
 	defer due.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return false
 		case <-l.conns.empty:
-			return true
-		case <-l.conns.evictions.begun:
-			if !telling {
-				telling = true
-				due.Reset(evictionsFirst)
-			}
+			return
 		case <-due.C:
-			if telling = l.tellEvictions(); telling {
-				due.Reset(evictionsAgain)
+			if !l.logEvictions() {
+				return
 			}
+			due.Reset(evictionLogEvery)
 		}
 	}
 }
 
-// tellEvictions writes a line if there is anything to tell.
-func (l *Listener) tellEvictions() bool {
-	e, held := l.conns.evicted()
-	return e.log(l.options.Load().log, held)
+// logEvictions writes a line if there was an eviction, and reports whether.
+func (l *Listener) logEvictions() bool {
+	e, unfinished := l.conns.takeEvictions()
+	return e.log(l.options.Load().log, unfinished)
 }
 
 // StopAccepting closes the socket and leaves the connections alone. What the
@@ -106,7 +114,7 @@ func (l *Listener) stop() {
 }
 
 // Drain stops accepting and waits until every connection has ended by itself;
-// then it returns nil. When ctx is done first, it cuts those that are left,
+// then it returns nil. When ctx is done first, it resets those that are left,
 // waits for their goroutines and returns an error that wraps ctx's. It may be
 // called again, also while it is waiting: the first ctx that is done decides.
 func (l *Listener) Drain(ctx context.Context) error {
@@ -123,7 +131,7 @@ func (l *Listener) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	n := l.conns.cutAll(ReasonDrain)
+	n := l.conns.closeAll(ReasonDrain)
 	l.wait()
 	if n == 0 {
 		return nil
@@ -154,7 +162,7 @@ func (l *Listener) isStopping() bool {
 // or in place of an acceptor that never began.
 func (l *Listener) release() {
 	_ = l.ln.Close()
-	l.conns.seal()
+	l.conns.noMoreConns()
 	close(l.released)
 }
 

@@ -3,15 +3,17 @@ package listener
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"testing"
+	"time"
 )
 
 // TestTheSetIsWhatAModelSays adds, identifies and removes at random.
 func TestTheSetIsWhatAModelSays(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	o := (Options{Handshake: nil, Dial: nil}).settings()
-	tr := newTracker()
+	tr := newTracker(func() {})
 	model := map[*conn]string{}
 	var order []*conn
 	for range 5000 {
@@ -26,7 +28,7 @@ func TestTheSetIsWhatAModelSays(t *testing.T) {
 		case k == 1:
 			c := order[random.IntN(len(order))]
 			peer := fmt.Sprint("peer", random.IntN(5))
-			tr.identify(c, Session{Peer: peer}, 1000)
+			tr.identify(c, handingOver{}, SessionInfo{Peer: peer}, 1000)
 			model[c] = peer
 		default:
 			i := random.IntN(len(order))
@@ -36,20 +38,20 @@ func TestTheSetIsWhatAModelSays(t *testing.T) {
 		}
 		compare(t, tr, model)
 	}
-	tr.seal()
+	tr.noMoreConns()
 	for _, c := range order {
 		tr.remove(c)
 	}
 	<-tr.empty
-	if tr.admitted != 0 || tr.strangers.len() != 0 || len(tr.byPeer) != 0 {
-		t.Errorf("left: %d admitted, %d strangers, %d peers", tr.admitted, tr.strangers.len(), len(tr.byPeer))
+	if tr.connections != 0 || tr.handshakes.len() != 0 || len(tr.byPeer) != 0 {
+		t.Errorf("left: %d admitted, %d handshakes, %d peers", tr.connections, tr.handshakes.len(), len(tr.byPeer))
 	}
 }
 
 func compare(t *testing.T, tr *tracker, model map[*conn]string) {
 	t.Helper()
-	if tr.count() != len(model) || tr.admitted != len(model) {
-		t.Fatalf("%d live, %d admitted, want %d", tr.count(), tr.admitted, len(model))
+	if tr.count() != len(model) || tr.connections != len(model) {
+		t.Fatalf("%d live, %d admitted, want %d", tr.count(), tr.connections, len(model))
 	}
 	peers := map[string]bool{}
 	for c, peer := range model {
@@ -74,5 +76,31 @@ func compare(t *testing.T, tr *tracker, model map[*conn]string) {
 	}
 	if listed != len(model) {
 		t.Fatalf("%d in the lists, want %d", listed, len(model))
+	}
+}
+
+// ended is a connection that can do nothing but end.
+type ended struct{ net.Conn }
+
+func (ended) Close() error { return nil }
+
+func TestManyAreClosedByOneLookAtEach(t *testing.T) {
+	o, tr := (Options{}).settings(), newTracker(func() {})
+	const many = 40_000
+	for i := range many {
+		if err := tr.add(&conn{o: o, id: uint64(i), phase: handshaking{ended{}}}, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	n := tr.closeMatching(func(c Connection) bool { return c.ID%4 != 0 }, ReasonDestinationChanged)
+	// To look at all for each takes several times that on a quiet machine.
+	if took := time.Since(began); n != many*3/4 || took > 3*time.Second {
+		t.Errorf("%d of %d were closed, in %s", n, many, took)
+	}
+	for c := tr.byPeer[""]; c != nil; c = c.next {
+		if (c.closing != nil) != (c.id%4 != 0) {
+			t.Fatalf("%d: closing is %v", c.id, c.closing)
+		}
 	}
 }

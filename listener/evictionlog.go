@@ -9,43 +9,44 @@ import (
 )
 
 const (
-	// evictionsFirst is how long after the first eviction in a while the log
-	// tells of it, and evictionsAgain how often while it lasts.
-	evictionsFirst = time.Second
-	evictionsAgain = time.Minute
+	// evictionLogDelay is how long after the first eviction in a while it is
+	// logged, and evictionLogEvery how often while they go on.
+	evictionLogDelay = time.Second
+	evictionLogEvery = time.Minute
 	// maxSources bounds the addresses counted, some 100 bytes each.
 	maxSources = 1024
 )
 
-// evictions counts who gave way since the log told of it last.
-type evictions struct {
+// evictionLog counts the evictions since they were logged last.
+type evictionLog struct {
 	n int
 	// bySource counts them by address. Where there are more addresses than it
 	// holds, each count is one too low for every maxSources of others: an
 	// address that stands out does so still.
 	bySource map[netip.Addr]int
 	many     bool // there were more addresses than bySource holds
-	// begun is signalled when n was zero.
-	begun chan struct{}
+	// watch is called for the first eviction after a take without any: somebody
+	// is to take what there will be.
+	watch   func()
+	watched bool
 }
 
-func newEvictions() evictions { return evictions{begun: make(chan struct{}, 1)} }
-
-func (e *evictions) note(source netip.Addr) {
+// count counts the eviction of a client of source.
+func (e *evictionLog) count(source netip.Addr) {
 	if e.n == 0 {
 		e.bySource = make(map[netip.Addr]int)
-		select {
-		case e.begun <- struct{}{}:
-		default: // it is known already
-		}
+	}
+	if !e.watched {
+		e.watched = true
+		e.watch()
 	}
 	e.n++
 	if _, ok := e.bySource[source]; ok || len(e.bySource) < maxSources {
 		e.bySource[source]++
 		return
 	}
-	// Misra and Gries's frequent items: one of each address is set against one
-	// of this.
+	// The frequent-items algorithm of Misra and Gries: one of each address is
+	// set against one of this.
 	e.many = true
 	for s, n := range e.bySource {
 		if n == 1 {
@@ -56,15 +57,16 @@ func (e *evictions) note(source netip.Addr) {
 	}
 }
 
-// take gives what was counted and begins anew.
-func (e *evictions) take() evictions {
+// take returns what was counted and starts anew.
+func (e *evictionLog) take() evictionLog {
 	taken := *e
+	e.watched = e.n > 0
 	e.n, e.bySource, e.many = 0, nil, false
 	return taken
 }
 
-// log writes one line. It reports false if there was nothing to tell.
-func (e *evictions) log(log hclog.Logger, held int) bool {
+// log writes one line. It reports false if there was no eviction.
+func (e *evictionLog) log(log hclog.Logger, held int) bool {
 	if e.n == 0 {
 		return false
 	}
@@ -81,15 +83,4 @@ func (e *evictions) log(log hclog.Logger, held int) bool {
 	log.Warn("unfinished handshakes gave way to newer ones", "evicted", e.n, "addresses", addresses,
 		"worst", display(worst), "evicted_of_worst", e.bySource[worst], "held", held)
 	return true
-}
-
-// display is a source as people write it.
-func display(source netip.Addr) string {
-	switch {
-	case !source.IsValid():
-		return "unix socket"
-	case source.Is4():
-		return source.String()
-	}
-	return netip.PrefixFrom(source, 64).String()
 }

@@ -14,7 +14,11 @@ import (
 
 func summaryOf(r Reason, relayed bool) *Summary {
 	s := &Summary{
-		Open:       Open{Client: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 4711}, Peer: "spiffe://td/svc/web", Instance: "10.0.0.9:80"},
+		Open: Open{
+			Client:      &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 4711},
+			SessionInfo: SessionInfo{Peer: "spiffe://td/svc/web"},
+			Instance:    Instance{Address: "10.0.0.9:80"},
+		},
 		ToUpstream: 11, ToClient: 22, Duration: 1234567 * time.Nanosecond, Reason: r, Relayed: relayed,
 	}
 	if r != ReasonClosed {
@@ -38,7 +42,7 @@ func TestALineSaysWhoAndWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			log := hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &out, DisableTime: true})
-			new(lines).closed(log, tc.s)
+			new(connLog).closed(log, tc.s)
 			if out.String() != tc.want {
 				t.Errorf("got  %q\nwant %q", out.String(), tc.want)
 			}
@@ -50,7 +54,7 @@ func TestLinesAreBoundedForEachReasonAndWhatIsLeftOutIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		log := hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &out})
-		var w lines
+		var w connLog
 		lines := func() int { defer out.Reset(); return strings.Count(out.String(), "\n") }
 		for range 1000 {
 			w.closed(log, summaryOf(ReasonHandshakeFailed, false))

@@ -15,7 +15,7 @@ import (
 func TestAClientThatIsJudgedTooSlowlyIsToldToGoElsewhere(t *testing.T) {
 	w := newWorld(t)
 	o := w.public(listenertest.NewEcho(t).Addr())
-	o.HandshakeTimeout = 300 * time.Millisecond
+	o.HandshakeTimeout = 4 * time.Second // enough for the handshake itself
 	o.Authorize = func(ctx context.Context, _ listener.Session) error {
 		<-ctx.Done()
 		return ctx.Err()
@@ -24,6 +24,51 @@ func TestAClientThatIsJudgedTooSlowlyIsToldToGoElsewhere(t *testing.T) {
 	_, err := c.Read(make([]byte, 1))
 	if why, ok := secure.RefusalOf(err); !ok || why != secure.RefusedService {
 		t.Errorf("the client hears %v, not that the service cannot be had", err)
+	}
+}
+
+func TestAClientWhoseOwnQuestionRevokesItsIdentityIsToldThatItMayNotPass(t *testing.T) {
+	w := newWorld(t)
+	o := w.public(listenertest.NewEcho(t).Addr())
+	var l *running
+	ready := make(chan struct{})
+	o.Authorize = func(_ context.Context, s listener.Session) error {
+		<-ready
+		l.ClosePeers(func(peer string) bool { return peer == s.Peer }, listener.ReasonIntentionRevoked)
+		return &listener.Denied{Reason: "no more"}
+	}
+	l = start(t, o)
+	close(ready)
+	for range 3 {
+		_, err := l.dialTLS(t, w.ca, w.web).Read(make([]byte, 1))
+		if why, ok := secure.RefusalOf(err); !ok || why != secure.RefusedAccess {
+			t.Errorf("the client hears %v, not that it may not pass", err)
+		}
+	}
+}
+
+func TestAClientThatIsDeniedWhileItsFarSideIsDialledIsToldSo(t *testing.T) {
+	for reason, want := range map[listener.Reason]secure.Refusal{
+		listener.ReasonIntentionRevoked: secure.RefusedAccess,
+		listener.ReasonShutdown:         secure.RefusedService,
+	} {
+		w := newWorld(t)
+		o := w.public(listenertest.NewEcho(t).Addr())
+		dialling := make(chan struct{})
+		o.Dial = func(ctx context.Context) (listener.Target, error) {
+			close(dialling)
+			<-ctx.Done()
+			return listener.Target{}, ctx.Err()
+		}
+		o.DialTimeout = time.Minute
+		l := start(t, o)
+		c := l.dialTLS(t, w.ca, w.web)
+		<-dialling
+		l.ClosePeers(func(string) bool { return true }, reason)
+		_, err := c.Read(make([]byte, 1))
+		if why, ok := secure.RefusalOf(err); !ok || why != want {
+			t.Errorf("%s: the client hears %v", reason, err)
+		}
 	}
 }
 

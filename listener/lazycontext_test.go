@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-type stepKey struct{}
+type contextKey struct{}
 
-func TestAStepIsAContextLikeAnyOther(t *testing.T) {
+func TestALazyContextIsAContextLikeAnyOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		parent := context.WithValue(t.Context(), stepKey{}, "value")
-		step := func(d time.Duration) *stepContext {
-			return &stepContext{parent: parent, deadline: time.Now().Add(d)}
+		parent := context.WithValue(t.Context(), contextKey{}, "value")
+		lazy := func(d time.Duration) *lazyContext {
+			return &lazyContext{parent: parent, deadline: time.Now().Add(d)}
 		}
-		late := step(time.Second)
-		defer late.end()
-		if d, ok := late.Deadline(); !ok || time.Until(d) != time.Second || late.Value(stepKey{}) != "value" || late.Err() != nil {
-			t.Errorf("deadline %v, %t, value %v, error %v", d, ok, late.Value(stepKey{}), late.Err())
+		late := lazy(time.Second)
+		defer late.cancel()
+		if d, ok := late.Deadline(); !ok || time.Until(d) != time.Second || late.Value(contextKey{}) != "value" || late.Err() != nil {
+			t.Errorf("deadline %v, %t, value %v, error %v", d, ok, late.Value(contextKey{}), late.Err())
 		}
 		child, cancel := context.WithCancel(late)
 		defer cancel()
@@ -28,27 +28,27 @@ func TestAStepIsAContextLikeAnyOther(t *testing.T) {
 			t.Errorf("ended with %v, child with %v", late.Err(), child.Err())
 		}
 
-		waited := step(time.Hour)
+		waited := lazy(time.Hour)
 		child, cancel = context.WithCancel(waited)
 		defer cancel()
-		waited.end()
+		waited.cancel()
 		<-child.Done()
-		if !errors.Is(waited.Err(), context.Canceled) || child.Value(stepKey{}) != "value" {
+		if !errors.Is(waited.Err(), context.Canceled) || child.Value(contextKey{}) != "value" {
 			t.Errorf("ended with %v", waited.Err())
 		}
 
-		unasked := step(time.Hour)
-		unasked.end()
+		unasked := lazy(time.Hour)
+		unasked.cancel()
 		<-unasked.Done()
-		unasked.end()
+		unasked.cancel()
 	})
 }
 
-func TestAStepThatNobodyWaitsForCostsNothing(t *testing.T) {
+func TestALazyContextThatNobodyWaitsForCostsNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
-		step := &stepContext{parent: t.Context(), deadline: time.Now()}
-		_, _ = step.Deadline()
-		step.end()
+		c := &lazyContext{parent: t.Context(), deadline: time.Now()}
+		_, _ = c.Deadline()
+		c.cancel()
 	}); n > 1 {
 		t.Errorf("%v allocations", n)
 	}

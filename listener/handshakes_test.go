@@ -3,23 +3,22 @@ package listener
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 )
 
-// crowd are strangers at a made-up time. Nobody's bytes wait to be read unless
+// crowd are unfinished handshakes at a made-up time. Nobody's bytes wait to be read unless
 // a test says so.
 type crowd struct {
-	strangers
+	handshakes
 	now time.Time
 }
 
 func newCrowd() *crowd {
-	c := &crowd{strangers: newStrangers(), now: time.Unix(1_000_000, 0)}
-	c.owed = func(*conn) bool { return false }
+	c := &crowd{handshakes: newHandshakes(), now: time.Unix(1_000_000, 0)}
+	c.unread = func(*conn) bool { return false }
 	return c
 }
 
@@ -96,7 +95,7 @@ func TestNobodyGivesWayWithinItsGraceWhilePatienceLasts(t *testing.T) {
 	first := c.connect("192.0.2.1", 1)[0]
 	c.pass(grace - 2*time.Millisecond)
 	c.connect("192.0.2.1", 3)
-	c.waited(maxPatience - 1)
+	c.waited(maxWaiting - 1)
 	if c.now = first.since.Add(grace - 1); c.evict() != nil {
 		t.Error("one gave way within its grace")
 	}
@@ -114,11 +113,11 @@ func TestWithoutPatienceTheOlderHalfGivesWayAndTheNewerIsSafe(t *testing.T) {
 	c.speak(older[:2])
 	c.pass(time.Millisecond)
 	newer := c.connect("192.0.2.1", 4)
-	c.waited(maxPatience)
+	c.waited(maxWaiting)
 	if c.evict() != nil {
 		t.Error("one gave way at once")
 	}
-	c.pass(leastGrace)
+	c.pass(minGrace)
 	for i, want := range []*conn{older[2], older[3], older[0], older[1]} {
 		if c.evict() != want {
 			t.Errorf("number %d is another", i)
@@ -137,13 +136,13 @@ func TestWithoutPatienceTheOlderHalfGivesWayAndTheNewerIsSafe(t *testing.T) {
 func TestPatienceReturnsWhenTheCrowdIsOverOrFreesItsPlaces(t *testing.T) {
 	c := newCrowd()
 	c.connect("192.0.2.1", 2)
-	c.pass(leastGrace)
+	c.pass(minGrace)
 	for name, returns := range map[string]func(){
-		"over":       c.rest,
+		"over":       c.quiet,
 		"successful": func() { c.proved(true) },
 		"on its way": func() { c.proved(false) },
 	} {
-		c.waited(2 * maxPatience)
+		c.waited(2 * maxWaiting)
 		returns()
 		if c.evict() != nil {
 			t.Errorf("one gave way within its grace in a crowd that is %s", name)
@@ -155,7 +154,7 @@ func TestAClientWhoseBytesWaitToBeReadIsNotLate(t *testing.T) {
 	c := newCrowd()
 	all := c.connect("192.0.2.1", 3)
 	c.speak(all[1:2])
-	c.owed = func(one *conn) bool { return one != all[2] }
+	c.unread = func(one *conn) bool { return one != all[2] }
 	c.pass(grace)
 	if c.evict() != all[2] {
 		t.Error("another gave way")
@@ -163,7 +162,7 @@ func TestAClientWhoseBytesWaitToBeReadIsNotLate(t *testing.T) {
 	if v := c.evict(); v != nil {
 		t.Error("one gave way that waits for us")
 	}
-	c.owed = func(*conn) bool { return false }
+	c.unread = func(*conn) bool { return false }
 	if c.evict() != nil {
 		t.Error("one gave way as soon as it did not wait for us any more")
 	}
@@ -186,26 +185,6 @@ func TestAClientThatSpeaksAtLastHasItsGrace(t *testing.T) {
 	}
 }
 
-func TestAnIPv6HostIsOneAddressWhateverItsLastHalf(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.7":               "192.0.2.7",
-		"::ffff:192.0.2.7":        "192.0.2.7",
-		"2001:db8:1:2:3:4:5:6":    "2001:db8:1:2::/64",
-		"2001:db8:1:2:ffff:4:5:6": "2001:db8:1:2::/64",
-		"2001:db8:1:3:3:4:5:6":    "2001:db8:1:3::/64",
-		"fe80::1%eth0":            "fe80::/64",
-		"::1":                     "::/64",
-	} {
-		a := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1234))
-		if got := display(sourceOf(a)); got != want {
-			t.Errorf("%s counts as %s, want %s", address, got, want)
-		}
-	}
-	if got := display(sourceOf(&net.UnixAddr{Name: "/run/x", Net: "unix"})); got != "unix socket" {
-		t.Errorf("a unix socket counts as %s", got)
-	}
-}
-
 // TestTheFairQueueIsWhatAModelSays joins and leaves at random.
 func TestTheFairQueueIsWhatAModelSays(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
@@ -215,7 +194,7 @@ func TestTheFairQueueIsWhatAModelSays(t *testing.T) {
 	for i := range 5000 {
 		if random.IntN(2) == 0 || len(all) == 0 {
 			c := &conn{peer: fmt.Sprint(random.IntN(8)), since: time.Unix(int64(i), 0)}
-			q.join(party{peer: c.peer}, c)
+			q.join(owner{peer: c.peer}, c)
 			model[c.peer] = append(model[c.peer], c)
 			all = append(all, c)
 		} else {
@@ -243,7 +222,7 @@ func TestTheFairQueueIsWhatAModelSays(t *testing.T) {
 	for _, c := range all {
 		q.leave(c)
 	}
-	if len(q.lines) != 0 || len(q.order) != 0 {
-		t.Errorf("%d lines are left", len(q.lines))
+	if len(q.queues) != 0 || len(q.order) != 0 {
+		t.Errorf("%d queues are left", len(q.queues))
 	}
 }

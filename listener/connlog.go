@@ -8,18 +8,19 @@ import (
 )
 
 // Lines a second for each reason, and how many may come at once. Clients that
-// were served get room for what an operator may want to follow; refusals are
-// something that strangers can cause at will, for ever.
+// were served get room for what an operator may want to follow; anybody can cause
+// refusals, any number of them.
 const (
 	servedRate, servedBurst   = 100, 500
 	refusedRate, refusedBurst = 1, 20
 )
 
-// lines writes one line for each connection that has ended, as far as the
-// reason's rate allows; the next line says how many were left out.
-type lines struct {
+// connLog is the operational log of connections: a line for each that has ended,
+// as far as the rate for its reason allows; the next line has how many were left
+// out. The access log is another one, written by an Observer.
+type connLog struct {
 	mu     sync.Mutex
-	bucket [reasonCount]bucket
+	bucket *[reasonCount]bucket // nil until there is something to log
 }
 
 type bucket struct {
@@ -28,30 +29,36 @@ type bucket struct {
 	suppressed int
 }
 
-// closed tells of one connection. At debug level nothing is left out.
-func (w *lines) closed(log hclog.Logger, s *Summary) {
+// closed logs one connection. At debug level nothing is left out.
+func (l *connLog) closed(log hclog.Logger, s *Summary) {
 	level, wanted := levelOf(log, s)
 	if !wanted {
 		return
 	}
 	suppressed, ok := 0, true
 	if !log.IsDebug() {
-		suppressed, ok = w.take(s)
+		suppressed, ok = l.take(s)
 	}
 	if !ok {
 		return
 	}
 	message := "connection closed"
-	if !s.Relayed {
+	if !s.Relayed && !s.Served {
 		message = "connection refused"
 	}
 	args := make([]any, 0, 20)
 	args = append(args, "reason", s.Reason.String(), "client", s.Client.String())
+	if s.Destination != nil {
+		args = append(args, "upstream", s.Destination.String())
+	}
+	if s.User != "" {
+		args = append(args, "user", s.User)
+	}
 	if s.Peer != "" {
 		args = append(args, "peer", s.Peer)
 	}
-	if s.Instance != "" {
-		args = append(args, "instance", s.Instance)
+	if a := s.Instance.Address; a != "" {
+		args = append(args, "instance", a)
 	}
 	if s.Relayed {
 		args = append(args, "to_upstream", s.ToUpstream, "to_client", s.ToClient)
@@ -66,9 +73,10 @@ func (w *lines) closed(log hclog.Logger, s *Summary) {
 	log.Log(level, message, args...)
 }
 
-// levelOf says who has to know, and whether log is for them. A health check
-// tells nobody anything; evictions have a line for all of them; a stranger or a reset is daily bread; a peer that was
-// recognized and not served is something to look at.
+// levelOf is how important the end of a connection is, and whether log wants it.
+// A health check is not; evictions are logged together (evictionLog); a failed
+// handshake or a reset is normal; a peer that was recognized and not served is
+// something to look at.
 func levelOf(log hclog.Logger, s *Summary) (level hclog.Level, wanted bool) {
 	switch s.Reason {
 	case ReasonSilent, ReasonHandshakeEvicted:
@@ -81,15 +89,20 @@ func levelOf(log hclog.Logger, s *Summary) (level hclog.Level, wanted bool) {
 	return hclog.Info, log.IsInfo()
 }
 
-func (w *lines) take(s *Summary) (suppressed int, ok bool) {
+// take reports whether a connection is to be logged, and how many of its reason
+// were not since the last one.
+func (l *connLog) take(s *Summary) (suppressed int, ok bool) {
 	rate, burst := float64(refusedRate), float64(refusedBurst)
 	if s.Relayed {
 		rate, burst = servedRate, servedBurst
 	}
 	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b := &w.bucket[s.Reason]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket == nil {
+		l.bucket = new([reasonCount]bucket)
+	}
+	b := &l.bucket[s.Reason]
 	if b.last.IsZero() {
 		b.tokens = burst
 	} else {
@@ -105,13 +118,16 @@ func (w *lines) take(s *Summary) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-// flush says what no later line will say.
-func (w *lines) flush(log hclog.Logger) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for r := range w.bucket {
-		if n := w.bucket[r].suppressed; n > 0 {
-			w.bucket[r].suppressed = 0
+// flush logs what was left out and no later line will have.
+func (l *connLog) flush(log hclog.Logger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket == nil {
+		return
+	}
+	for r := range l.bucket {
+		if n := l.bucket[r].suppressed; n > 0 {
+			l.bucket[r].suppressed = 0
 			log.Info("connections were not logged one by one", "reason", Reason(r).String(), "suppressed", n)
 		}
 	}
