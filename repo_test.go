@@ -87,6 +87,9 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"upstream/backoff", nil},
+	{"upstream/answer", nil},
+	{"upstream/loglimit", nil},
 	{"connectproxy/watch", nil},
 	{"connectproxy/queue", nil},
 	{"connectproxy/admin", []string{"listener"}},
