@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/", "connectproxy/devagent", "listener/listenertest"}},
 	{"upstream/backoff", nil},
 	{"upstream/answer", nil},
 	{"upstream/loglimit", nil},
@@ -94,7 +95,6 @@ var star = []struct {
 	{"connectproxy/queue", nil},
 	{"connectproxy/admin", []string{"listener"}},
 	{"connectproxy/logwriter", nil},
-	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/"}},
 	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
 	{"config", []string{"connectproxy/watch"}},

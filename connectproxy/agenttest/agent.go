@@ -119,16 +119,36 @@ func start(t testing.TB, r agentbuild.Release, o Options) *Agent {
 		}
 	}
 	t.Cleanup(a.end)
-	a.Start()
+	a.launchUntilReady(func() {
+		a.killProxies()
+		// An agent of 1.5 that finds a proxy in it that has ended starts that one
+		// again without its log.
+		_ = os.Remove(filepath.Join(a.DataDir, "proxy", "snapshot.json"))
+	})
 	return a
+}
+
+// launchUntilReady starts the agent, and again where it has missed the CA, after
+// clearing what the earlier one left.
+func (a *Agent) launchUntilReady(clear func()) {
+	a.t.Helper()
+	a.Launch()
+	for range 3 {
+		if !a.missedCA() {
+			break
+		}
+		a.Kill()
+		clear()
+		a.Launch()
+	}
+	a.WaitReady()
 }
 
 // Start starts a stopped agent again, with the same ports, configuration and
 // data directory, and waits until it is ready.
 func (a *Agent) Start() {
 	a.t.Helper()
-	a.Launch()
-	a.WaitReady()
+	a.launchUntilReady(func() {}) // proxies go on running
 }
 
 // Launch is Start without the wait: for an agent that is not meant to become
@@ -219,7 +239,7 @@ func (a *Agent) Pid() int { return a.process.Pid() }
 // Version is Consul's.
 func (a *Agent) Version() string { return a.release.Version }
 
-// ManagesProxies says whether the agent launches proxies itself.
+// ManagesProxies reports whether the agent launches proxies itself.
 func (a *Agent) ManagesProxies() bool { return a.release == agentbuild.Managed }
 
 // ClientWithToken makes a client with another token; empty is the anonymous

@@ -67,7 +67,7 @@ func buildBinary() {
 	}
 }
 
-// Race says whether programs can be built with the race detector here: it takes
+// Race reports whether programs can be built with the race detector here: it takes
 // cgo and a C compiler. CONNECT_PROXY_TEST_RACE=0 or 1 in the environment
 // decides otherwise.
 var Race = sync.OnceValue(func() bool {

@@ -1,14 +1,11 @@
 package agenttest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"maps"
 	"net/http"
+
+	"connect-proxy/listener/listenertest"
 )
 
 // RotateRoot gives Consul's own CA a new key, and so a new root certificate,
@@ -16,10 +13,7 @@ import (
 // domain of a cluster never changes.
 func (a *Agent) RotateRoot() {
 	a.t.Helper()
-	key, err := newKey()
-	if err != nil {
-		a.t.Fatalf("making a key: %v", err)
-	}
+	key := (&listenertest.Certificate{Key: listenertest.NewKey(a.t)}).KeyPEM(a.t)
 	before := a.activeRoot()
 	a.SetCAConfig(map[string]any{"PrivateKey": key})
 	Eventually(a.t, startWithin, func() error {
@@ -53,16 +47,4 @@ func (a *Agent) activeRoot() string {
 		a.t.Fatalf("asking for the roots: %v", err)
 	}
 	return roots.ActiveRootID
-}
-
-func newKey() (string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", err
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
 }

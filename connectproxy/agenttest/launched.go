@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"connect-proxy/listener/listenertest"
 )
 
 // markName is an environment variable of the agent's that its proxies inherit,
@@ -68,7 +70,7 @@ func (a *Agent) ProxyLog(proxyID string) string {
 // killProxies ends what the agent launched. Each is the leader of a session of
 // its own.
 func (a *Agent) killProxies() {
-	err := poll(10*time.Second, nil, func() error {
+	err := listenertest.Poll(10*time.Second, nil, func() error {
 		pids := a.ProxyPids()
 		for _, pid := range pids {
 			killGroup(pid)

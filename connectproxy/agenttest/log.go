@@ -44,6 +44,9 @@ func (l *Log) String() string {
 	return string(l.text)
 }
 
+// Count is how often text is in what has been kept.
+func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
+
 // Tail is the last n lines without those that contain any of the texts.
 func (l *Log) Tail(n int, without ...string) string {
 	lines := slices.DeleteFunc(l.Lines(), func(line string) bool {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"connect-proxy/listener/listenertest"
 )
 
 // ProcessOptions say what to run.
@@ -62,7 +64,7 @@ func startProcess(t testing.TB, o ProcessOptions) (*Process, error) {
 		cmd:    exec.Command(o.Path, o.Args...),
 		done:   make(chan struct{}),
 	}
-	p.cmd.Env = append(environ(), o.Env...)
+	p.cmd.Env = append(cleanEnv(), o.Env...)
 	p.cmd.Dir = o.Dir
 	p.cmd.Stdout = p.Stdout
 	p.cmd.Stderr = p.Stderr
@@ -104,7 +106,7 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running says whether the process has not ended.
+// Running reports whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -141,7 +143,7 @@ func (p *Process) Wait(within time.Duration) int {
 // fails the test if it ends, or time does, before that.
 func (p *Process) WaitOutput(within time.Duration, text string) {
 	p.t.Helper()
-	if err := poll(within, p.done, p.wrote(text)); err != nil && p.wrote(text)() != nil {
+	if err := listenertest.Poll(within, p.done, p.wrote(text)); err != nil && p.wrote(text)() != nil {
 		p.t.Fatalf("waiting %s for %s: %v", within, p.name, err)
 	}
 }
@@ -155,10 +157,10 @@ func (p *Process) wrote(text string) func() error {
 	}
 }
 
-// environ is the test's environment without what would configure an agent, a
+// cleanEnv is the test's environment without what would configure an agent, a
 // client or a proxy behind the test's back. The choice of TLS stays: every test
 // holds with each (make test-crypto-tls).
-func environ() []string {
+func cleanEnv() []string {
 	var env []string
 	for _, kv := range os.Environ() {
 		tls := strings.HasPrefix(kv, "CONNECT_PROXY_TLS_")

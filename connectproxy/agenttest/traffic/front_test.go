@@ -4,11 +4,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/listener/listenertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,16 +50,7 @@ func TestRequestsAreCountedByEndpoint(t *testing.T) {
 	for range 3 {
 		go func() { done <- ask(f, "/v1/agent/connect/ca/roots?index=4", "t") }()
 	}
-	deadline := time.After(5 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for f.Counts(traffic.Roots).Held < 3 {
-		select {
-		case <-deadline:
-			t.Fatalf("%+v", f.Counts(traffic.Roots))
-		case <-tick.C:
-		}
-	}
+	listenertest.Eventually(t, "three are held", func() bool { return f.Counts(traffic.Roots).Held == 3 })
 	close(release)
 	for range 3 {
 		<-done

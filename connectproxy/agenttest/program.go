@@ -1,0 +1,44 @@
+package agenttest
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Program returns the path of an installed program and skips the test where there is
+// none. The Makefile's test names those that are missing: its list has every name
+// that is given here.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+// RunProgram runs an installed program, for a minute at most, and returns what it
+// wrote on both of its streams. Env is added to the test's own environment, in which
+// there is nothing of Consul's and no address that is kept from proxies.
+func RunProgram(t testing.TB, env []string, stdin, name string, args ...string) (string, error) {
+	t.Helper()
+	path := Program(t, name)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(append(cleanEnv(), "no_proxy=", "NO_PROXY="), env...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// ProgramSays runs a program as RunProgram does, which must succeed and say text.
+func ProgramSays(t testing.TB, text string, env []string, stdin, name string, args ...string) {
+	t.Helper()
+	if out, err := RunProgram(t, env, stdin, name, args...); err != nil || !strings.Contains(out, text) {
+		t.Errorf("%s %q: %v\n%s", name, args, err, out)
+	}
+}
