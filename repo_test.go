@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/devagent", nil},
+	{"connectproxy/dev", []string{"connectproxy/devagent"}},
 	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/", "connectproxy/devagent", "listener/listenertest"}},
 	{"upstream/backoff", nil},
 	{"upstream/answer", nil},
