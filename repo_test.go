@@ -87,6 +87,10 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/allowlist", nil},
+	{"connectproxy/certfiles", []string{"connectproxy/regularfile"}},
+	{"connectproxy/regularfile", nil},
+	{"connectproxy/fileowner", nil},
 	{"connectproxy/devagent", nil},
 	{"connectproxy/dev", []string{"connectproxy/devagent"}},
 	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/", "connectproxy/devagent", "listener/listenertest"}},

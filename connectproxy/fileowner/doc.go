@@ -1,0 +1,3 @@
+// Package fileowner tells whose a file is: in what another user owns, this user's keys
+// and sockets are not safe, whatever its mode.
+package fileowner
