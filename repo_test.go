@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/rebinding", nil},
+	{"connectproxy/requestbody", nil},
 	{"connectproxy/allowlist", nil},
 	{"connectproxy/certfiles", []string{"connectproxy/regularfile"}},
 	{"connectproxy/regularfile", nil},
