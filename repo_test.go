@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/healthcheck", nil},
+	{"connectproxy/events", nil},
 	{"connectproxy/rebinding", nil},
 	{"connectproxy/requestbody", nil},
 	{"connectproxy/allowlist", nil},
