@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"upstream/watch", []string{"upstream/backoff"}},
 	{"connectproxy/healthcheck", nil},
 	{"connectproxy/events", nil},
 	{"connectproxy/rebinding", nil},
