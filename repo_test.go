@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/metrics", []string{"listener", "listener/relay"}},
+	{"connectproxy/statsd", []string{"connectproxy/metrics"}},
 	{"upstream/watch", []string{"upstream/backoff"}},
 	{"connectproxy/healthcheck", nil},
 	{"connectproxy/events", nil},
