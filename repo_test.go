@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/queue", []string{"upstream/backoff"}},
+	{"connectproxy/logwriter", nil},
 	{"connectproxy/metrics", []string{"listener", "listener/relay"}},
 	{"connectproxy/statsd", []string{"connectproxy/metrics"}},
 	{"upstream/watch", []string{"upstream/backoff"}},
@@ -105,9 +107,7 @@ var star = []struct {
 	{"upstream/answer", nil},
 	{"upstream/loglimit", nil},
 	{"connectproxy/watch", nil},
-	{"connectproxy/queue", nil},
 	{"connectproxy/admin", []string{"listener"}},
-	{"connectproxy/logwriter", nil},
 	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
 	{"config", []string{"connectproxy/watch"}},

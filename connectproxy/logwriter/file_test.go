@@ -60,7 +60,7 @@ func TestAFullPipeTakesWholeLinesAgainOnceItIsRead(t *testing.T) {
 		}
 		read <- seen
 	}()
-	if !w.Close(10 * time.Second) {
+	if !w.Close(30 * time.Second) {
 		t.Error("not everything was written")
 	}
 	f.Close()
@@ -81,10 +81,10 @@ func TestAFullPipeDoesNotHoldTheGoroutine(t *testing.T) {
 	}
 	select {
 	case <-w.done:
-	default:
+	case <-time.After(30 * time.Second):
 		t.Error("the goroutine is still there")
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 10*time.Second { // on a loaded machine; the pipe is never read
 		t.Errorf("Close took %s", took)
 	}
 }
@@ -120,7 +120,7 @@ func TestAReaderThatReturnsToANamedPipeReadsOn(t *testing.T) {
 func expect(t *testing.T, r *os.File, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_ = r.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = r.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadFull(r, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got, err, want)
 	}

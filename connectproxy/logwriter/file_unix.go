@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// appendMode opens a file to append to. O_NONBLOCK keeps the opening of a named
+// pipe without a reader from waiting for one.
+const appendMode = os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK
+
 // file is a descriptor that may be a pipe, a terminal, a socket or a file.
 type file struct {
 	f  *os.File // keeps it open
@@ -19,9 +23,9 @@ type file struct {
 	chunk int
 }
 
-var _ destination = file{}
+var _ output = file{}
 
-func newFile(f *os.File) destination {
+func newFile(f *os.File) output {
 	d := file{f: f, fd: -1}
 	// Not by Fd, which would change O_NONBLOCK for everyone who shares it.
 	if c, err := f.SyscallConn(); err == nil {
@@ -53,6 +57,15 @@ func (d file) write(p []byte, wait time.Duration) (int, error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// together is what a pipe takes as a whole or not at all, and of a file any
+// number.
+func (d file) together() int {
+	if d.chunk > 0 {
+		return d.chunk
+	}
+	return maxTogether
 }
 
 // gone says that a pipe's reader has left. Another may come to a named one.

@@ -14,8 +14,10 @@ import (
 type paper struct {
 	mu      sync.Mutex
 	text    strings.Builder
-	err     error         // what each write gives
-	most    int           // what a write takes at most; 0 means all
+	err     error // what each write gives
+	most    int   // what a write takes at most; 0 means all
+	lines   int   // bytes of lines that may come together
+	writes  int
 	blocked chan struct{} // a write waits for it if it is not nil
 }
 
@@ -40,8 +42,11 @@ func (p *paper) write(b []byte, wait time.Duration) (int, error) {
 		b = b[:min(len(b), most)]
 	}
 	p.text.Write(b)
+	p.writes++
 	return len(b), nil
 }
+
+func (p *paper) together() int { return p.lines }
 
 func (p *paper) gone(err error) bool { return errors.Is(err, errGone) }
 
@@ -213,6 +218,111 @@ func TestHalfALineIsFinishedUnlessItsReaderIsGone(t *testing.T) {
 	}
 }
 
+func TestLinesThatComeTogetherAreWrittenTogetherAndNoneIsTorn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &paper{lines: 20}
+		w := start(p, Options{Gather: 10 * time.Millisecond})
+		defer w.Close(time.Second)
+		say(t, w, "alone.\n")
+		if synctest.Wait(); p.read() != "alone.\n" {
+			t.Errorf("a line at rest is not written at once, but %q", p.read())
+		}
+		p.become(func(p *paper) { p.text.Reset(); p.writes = 0 })
+		for n := range 9 { // of eight bytes: two fit
+			say(t, w, "line %d.\n", n)
+		}
+		if synctest.Wait(); p.read() != "" {
+			t.Errorf("written at once: %q", p.read())
+		}
+		<-time.After(11 * time.Millisecond)
+		synctest.Wait()
+		var want strings.Builder
+		for n := range 9 {
+			fmt.Fprintf(&want, "line %d.\n", n)
+		}
+		if p.read() != want.String() || p.writes != 5 {
+			t.Errorf("written in %d writes: %q", p.writes, p.read())
+		}
+	})
+}
+
+func TestLinesThatWaitAreWrittenOnceThereAreManyOrAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &paper{lines: 1 << 10}
+		w := start(p, Options{Size: 8 * (lineOverhead + 2), Gather: time.Hour})
+		say(t, w, "0\n")
+		synctest.Wait()
+		for n := range 4 { // half of what fits
+			say(t, w, "%d\n", 1+n)
+		}
+		if synctest.Wait(); p.read() != "0\n1\n2\n3\n4\n" {
+			t.Errorf("written: %q", p.read())
+		}
+		say(t, w, "a\n")
+		if synctest.Wait(); strings.Contains(p.read(), "a") {
+			t.Errorf("written at once: %q", p.read())
+		}
+		if began := time.Now(); !w.Close(time.Minute) || time.Since(began) > 0 || !strings.HasSuffix(p.read(), "4\na\n") {
+			t.Errorf("written after %s: %q", time.Since(began), p.read())
+		}
+	})
+}
+
+// later is a line that is made when it is written.
+type later string
+
+func (l later) AppendLine(to []byte) []byte { return append(to, l...) }
+
+func TestLinesThatAreMadeLaterStandInTheirPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &paper{err: errFull, lines: 5}
+		w := start(p, Options{Size: 6 * (lineOverhead + 2)})
+		terse(w)
+		for n := range 4 {
+			say(t, w, "%d\n", 2*n)
+			if queued := w.Queue(later(fmt.Sprintln(2*n+1)), 2); queued != (n < 3) {
+				t.Errorf("line %d was queued: %t", 2*n+1, queued)
+			}
+		}
+		if w.Dropped() != 2 || w.size > w.o.Size {
+			t.Errorf("%d dropped, %d bytes are queued", w.Dropped(), w.size)
+		}
+		p.become(func(p *paper) { p.err = nil })
+		<-time.After(time.Second)
+		w.Queue(later("a\n"), 2)
+		if !w.Close(time.Second) || w.Queue(later("too late\n"), 9) {
+			t.Error("not everything was written, or what came too late was")
+		}
+		if want := "0\n1\n2\n3\n4\n5\n(2 missing)\na\n"; p.read() != want || w.size != 0 {
+			t.Errorf("written: %q, want %q; %d bytes are left", p.read(), want, w.size)
+		}
+	})
+}
+
+func TestOfLinesWrittenTogetherThoseThatAReaderMissedAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		p := &paper{lines: 100}
+		w := start(p, Options{Gather: time.Millisecond})
+		say(t, w, "first\n")
+		synctest.Wait()
+		p.become(func(p *paper) { p.most, p.blocked = 2, blocked })
+		for range 3 {
+			say(t, w, "gone\n")
+		}
+		<-time.After(2 * time.Millisecond)
+		p.become(func(p *paper) { p.blocked, p.err = nil, errGone })
+		close(blocked) // the write under way takes two bytes, the next gives the error
+		synctest.Wait()
+		p.become(func(p *paper) { p.err = nil })
+		say(t, w, "next\n")
+		w.Close(time.Second)
+		if p.read() != "first\ngonext\n" || w.Dropped() != 3 {
+			t.Errorf("written %q, %d counted", p.read(), w.Dropped())
+		}
+	})
+}
+
 func TestCloseIsBoundedWhateverTheFileDoes(t *testing.T) {
 	for name, p := range map[string]*paper{
 		"full":    {err: errFull},
@@ -234,6 +344,9 @@ func TestCloseIsBoundedWhateverTheFileDoes(t *testing.T) {
 				}
 				if took := time.Since(began); took > time.Second+2*patience {
 					t.Errorf("Close took %s", took)
+				}
+				if n := w.Dropped(); n != 10 {
+					t.Errorf("%d lines count as dropped, want those that were queued", n)
 				}
 				say(t, w, "too late\n")
 				if p.blocked != nil {

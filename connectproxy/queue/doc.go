@@ -13,8 +13,10 @@
 // is left to those that are answered at once. Of these two are under way at a
 // time, at most one that the agent must ask its servers about and at most one
 // that leads to another datacenter: if such a question hangs, what the agent
-// answers by itself still gets through. Waiting questions go in the order of
-// their lanes, and within a lane as they came.
+// answers by itself still gets through. The second waits for a moment for the
+// end of the first, so that questions which come together and are answered as
+// quickly as is usual have one connection in turn. Waiting questions go in the
+// order of their lanes, and within a lane as they came.
 //
 // # Failure
 //

@@ -13,6 +13,11 @@ const (
 	// maxTurns is how many questions that do not wait for a change are under
 	// way at a time.
 	maxTurns = 2
+	// patience is how long a question may take before others that could have its
+	// connection do not wait for that any longer: what the agent answers within a
+	// moment takes turns on one, since the questions of a proxy at rest come
+	// together.
+	patience = 50 * time.Millisecond
 )
 
 // lane is a kind of question. The first goes before the others.
@@ -38,6 +43,11 @@ type admission struct {
 	// may go on holding.
 	lingering int
 	waiting   [lanes]list.List // of chan struct{}, closed when it is their turn
+	// alone is since when one question that does not wait for a change is under
+	// way without having had another beside it; zero where that is not so.
+	alone time.Time
+	// looking is set while a call of dispatch is due for the end of patience.
+	looking bool
 }
 
 // enter waits until a question of the lane may be put. Every enter without an
@@ -45,12 +55,13 @@ type admission struct {
 func (a *admission) enter(ctx context.Context, l lane) error {
 	a.mu.Lock()
 	if a.waiting[l].Len() == 0 && a.fits(l) {
-		a.running[l]++
+		a.begin(l)
 		a.mu.Unlock()
 		return nil
 	}
 	turn := make(chan struct{})
 	e := a.waiting[l].PushBack(turn)
+	a.lookAgain()
 	a.mu.Unlock()
 	select {
 	case <-turn:
@@ -61,7 +72,7 @@ func (a *admission) enter(ctx context.Context, l lane) error {
 	defer a.mu.Unlock()
 	select {
 	case <-turn: // it came at the same moment
-		a.running[l]--
+		a.end(l)
 		a.dispatch()
 	default:
 		a.waiting[l].Remove(e)
@@ -73,7 +84,7 @@ func (a *admission) enter(ctx context.Context, l lane) error {
 func (a *admission) leave(l lane, lingers time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.running[l]--
+	a.end(l)
 	if lingers > 0 {
 		a.lingering++
 		time.AfterFunc(lingers, a.forget)
@@ -88,21 +99,69 @@ func (a *admission) forget() {
 	a.dispatch()
 }
 
+// turns counts the questions under way that do not wait for a change. The caller
+// holds mu.
+func (a *admission) turns() int { return a.running[local] + a.running[server] + a.running[remote] }
+
+// begin counts a question that is let through. The caller holds mu.
+func (a *admission) begin(l lane) {
+	a.running[l]++
+	switch {
+	case l == held:
+	case a.turns() == 1:
+		a.alone = time.Now()
+	default:
+		a.alone = time.Time{}
+	}
+}
+
+// end counts one that is over. The caller holds mu.
+func (a *admission) end(l lane) {
+	a.running[l]--
+	if l != held {
+		a.alone = time.Time{} // what is left has had another beside it
+	}
+}
+
+// lookAgain has those who wait looked at when the question under way has taken
+// long. The caller holds mu.
+func (a *admission) lookAgain() {
+	if a.alone.IsZero() || a.looking {
+		return
+	}
+	a.looking = true
+	time.AfterFunc(patience-time.Since(a.alone), func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.looking = false
+		a.dispatch()
+	})
+}
+
 // dispatch lets through whoever may go. The caller holds mu.
 func (a *admission) dispatch() {
 	for l := range lanes {
 		for a.waiting[l].Len() > 0 && a.fits(l) {
-			a.running[l]++
+			a.begin(l)
 			close(a.waiting[l].Remove(a.waiting[l].Front()).(chan struct{}))
+		}
+	}
+	for l := range lanes {
+		if a.waiting[l].Len() > 0 {
+			a.lookAgain()
+			return
 		}
 	}
 }
 
-// fits says whether one more question of the lane may be put. The caller holds
+// fits reports whether one more question of the lane may be put. The caller holds
 // mu.
 func (a *admission) fits(l lane) bool {
-	turns := a.running[local] + a.running[server] + a.running[remote]
+	turns := a.turns()
 	if turns+a.running[held]+a.lingering >= MaxConnections {
+		return false
+	}
+	if l != held && !a.alone.IsZero() && time.Since(a.alone) < patience {
 		return false
 	}
 	switch l {

@@ -2,11 +2,12 @@ package queue
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/upstream/backoff"
 )
 
 const (
@@ -16,6 +17,9 @@ const (
 	MaxBackoff = 5 * time.Second
 	// complainEvery is how often an outage is logged while it lasts.
 	complainEvery = time.Minute
+	// tryAlone is how long a question that is to tell whether the agent can be
+	// reached goes alone. The agent may hold it until something changes.
+	tryAlone = time.Second
 )
 
 // Unreachable is the error of a question that the agent could not be asked.
@@ -25,6 +29,7 @@ type Unreachable struct {
 	recovered <-chan struct{}
 }
 
+// Error is Err's.
 func (e *Unreachable) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
@@ -42,15 +47,15 @@ type outage struct {
 	failures int
 	since    time.Time // when it began
 	retryAt  time.Time
-	trying   bool // a question is under way that will tell
+	tryingAt time.Time // when a question was let through that will tell; zero without one
 	// recovered is closed when the agent answers again; nil while it does.
 	recovered  chan struct{}
 	complained time.Time
 	told       bool // and its end was not
 }
 
-// admit says whether a question may be put. It fails while the agent is to be
-// left alone. A question let through while trying is true must end with a
+// admit reports whether a question may be put. It fails while the agent is to be
+// left alone. A question let through as one that tries must end with a
 // report.
 func (o *outage) admit(now time.Time) (trying bool, err error) {
 	o.mu.Lock()
@@ -58,10 +63,10 @@ func (o *outage) admit(now time.Time) (trying bool, err error) {
 	switch {
 	case o.err == nil:
 		return false, nil
-	case o.trying || now.Before(o.retryAt):
+	case now.Before(o.retryAt), !o.tryingAt.IsZero() && now.Sub(o.tryingAt) < tryAlone:
 		return false, &Unreachable{Err: o.err, recovered: o.recovered}
 	}
-	o.trying = true
+	o.tryingAt = now
 	return true, nil
 }
 
@@ -69,7 +74,7 @@ func (o *outage) admit(now time.Time) (trying bool, err error) {
 func (o *outage) abandoned() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.trying = false
+	o.tryingAt = time.Time{}
 }
 
 // answered takes note that the agent can be reached.
@@ -83,7 +88,7 @@ func (o *outage) answered(now time.Time) {
 		o.logger.Info("agent answers again", "failures", o.failures, "duration", now.Sub(o.since).Round(time.Millisecond).String())
 	}
 	close(o.recovered)
-	o.err, o.failures, o.recovered, o.trying, o.told = nil, 0, nil, false, false
+	o.err, o.failures, o.recovered, o.tryingAt, o.told = nil, 0, nil, time.Time{}, false
 }
 
 // failed takes note that the agent could not be reached, and returns the error
@@ -97,10 +102,9 @@ func (o *outage) failed(err error, trying bool, now time.Time) *Unreachable {
 	first := o.err == nil
 	o.err = err
 	if first || trying {
-		o.trying = false
+		o.tryingAt = time.Time{}
 		o.failures++
-		bound := min(minBackoff<<min(o.failures-1, 10), MaxBackoff)
-		o.retryAt = now.Add(bound/4 + rand.N(bound*3/4))
+		o.retryAt = now.Add(backoff.Wait(minBackoff, MaxBackoff, o.failures, 0.75))
 		if now.Sub(o.complained) >= complainEvery {
 			o.complained, o.told = now, true
 			o.logger.Warn("agent does not answer", "error", err, "failures", o.failures)

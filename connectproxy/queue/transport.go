@@ -23,6 +23,11 @@ const (
 
 // Transport carries questions to one agent. It is safe for concurrent use.
 type Transport struct {
+	// Observe is told what each question that was put came to: an answer, whose
+	// body is not its to read, or an error. Nil means nobody; it is set before the
+	// first question, and must not block.
+	Observe func(*http.Request, *http.Response, error)
+
 	base      *http.Transport
 	admission admission
 	outage    outage
@@ -58,6 +63,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	deadline := time.Now().Add(wait)
 	resp, err := t.base.RoundTrip(r)
+	if t.Observe != nil {
+		t.Observe(r, resp, err)
+	}
 	switch {
 	case err != nil && r.Context().Err() != nil:
 		if trying {
