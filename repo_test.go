@@ -87,6 +87,9 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/allowlist", nil},
+	{"connectproxy/regularfile", nil},
+	{"config", []string{"upstream/answer", "upstream/watch", "connectproxy/allowlist", "connectproxy/regularfile"}},
 	{"connectproxy/queue", []string{"upstream/backoff"}},
 	{"connectproxy/logwriter", nil},
 	{"connectproxy/metrics", []string{"listener", "listener/relay"}},
@@ -96,9 +99,7 @@ var star = []struct {
 	{"connectproxy/events", nil},
 	{"connectproxy/rebinding", nil},
 	{"connectproxy/requestbody", nil},
-	{"connectproxy/allowlist", nil},
 	{"connectproxy/certfiles", []string{"connectproxy/regularfile"}},
-	{"connectproxy/regularfile", nil},
 	{"connectproxy/fileowner", nil},
 	{"connectproxy/devagent", nil},
 	{"connectproxy/dev", []string{"connectproxy/devagent"}},
@@ -110,7 +111,6 @@ var star = []struct {
 	{"connectproxy/admin", []string{"listener"}},
 	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
-	{"config", []string{"connectproxy/watch"}},
 	{"upstream", []string{"connectproxy/watch"}},
 	{"listener/listenertest", nil},
 	{"listener/secure/record", nil},

@@ -20,28 +20,32 @@ var absurd = map[string][]string{
 		`"5ns"`, `"9ms"`, `"99999999999h"`, `"87601h"`, `"30"`, `"NaN"`, `"soon"`, "true", "[5]", `{"s": 5}`},
 	"count": {"-1", `"-1"`, "2.5", "1e300", "1e400", "2147483648", "9223372036854775808", "-9223372036854775808",
 		`"NaN"`, `"inf"`, `"many"`, "true", "[5]", `{"n": 5}`},
+	"percentage": {"-1", "101", "2.5", "1e300", `"many"`, "true", "[5]"},
 }
 
 // tunables are every time and count that there is, with its kind: whoever adds
 // one to the tables says here what it is.
 var tunables = map[string]string{
-	"proxy.drain_timeout":                        "duration",
-	"proxy.half_close_timeout":                   "duration",
-	"proxy.handshake_timeout_ms":                 "milliseconds",
-	"proxy.idle_timeout":                         "duration",
-	"proxy.local_connect_timeout_ms":             "milliseconds",
-	"proxy.local_idle_timeout_ms":                "milliseconds",
-	"proxy.max_inbound_connections":              "count",
-	"proxy.max_lifetime":                         "duration",
-	"proxy.max_stale_authorization":              "duration",
-	"proxy.max_stale_endpoints":                  "duration",
-	"upstream.connect_timeout_ms":                "milliseconds",
-	"upstream.half_close_timeout":                "duration",
-	"upstream.idle_timeout":                      "duration",
-	"upstream.limits.max_connections":            "count",
-	"upstream.max_lifetime":                      "duration",
-	"upstream.passive_health_check.interval":     "duration",
-	"upstream.passive_health_check.max_failures": "count",
+	"proxy.envoy_stats_flush_interval":                        "duration",
+	"proxy.drain_timeout":                                     "duration",
+	"proxy.half_close_timeout":                                "duration",
+	"proxy.handshake_timeout_ms":                              "milliseconds",
+	"proxy.idle_timeout":                                      "duration",
+	"proxy.local_connect_timeout_ms":                          "milliseconds",
+	"proxy.max_inbound_connections":                           "count",
+	"proxy.max_lifetime":                                      "duration",
+	"proxy.max_stale_authorization":                           "duration",
+	"proxy.max_stale_endpoints":                               "duration",
+	"upstream.connect_timeout_ms":                             "milliseconds",
+	"upstream.half_close_timeout":                             "duration",
+	"upstream.idle_timeout":                                   "duration",
+	"upstream.limits.max_connections":                         "count",
+	"upstream.max_lifetime":                                   "duration",
+	"upstream.passive_health_check.interval":                  "duration",
+	"upstream.passive_health_check.max_failures":              "count",
+	"upstream.passive_health_check.base_ejection_time":        "duration",
+	"upstream.passive_health_check.max_ejection_percent":      "percentage",
+	"upstream.passive_health_check.enforcing_consecutive_5xx": "percentage",
 }
 
 // tunablesOf are those of a table.
@@ -58,6 +62,10 @@ func tunablesOf[T any](prefix string, table keys[T]) []string {
 
 func TestEveryTimeAndCountIsJudged(t *testing.T) {
 	all := slices.Concat(tunablesOf("proxy.", publicKeys), tunablesOf("proxy.", budgetKeys), tunablesOf("upstream.", dialKeys))
+	// The same table again, and what a test of its own judges.
+	all = slices.DeleteFunc(all, func(name string) bool {
+		return strings.HasPrefix(name, "proxy.dynamic_upstreams.") || name == "proxy.by_name.max_connections" || name == "proxy.micro.max_connections"
+	})
 	slices.Sort(all)
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tunables)), all); diff != "" {
 		t.Errorf("the times and counts (-in this test +in the tables):\n%s", diff)
@@ -87,7 +95,8 @@ func registered(t *testing.T, setting, val string, camel bool) *registration {
 	outer, inner, nested := strings.Cut(key, ".")
 	if nested {
 		if camel {
-			inner = map[string]string{"max_connections": "MaxConnections", "max_failures": "MaxFailures", "interval": "Interval"}[inner]
+			inner = map[string]string{"max_connections": "MaxConnections", "max_failures": "MaxFailures", "interval": "Interval", "base_ejection_time": "BaseEjectionTime",
+				"max_ejection_percent": "MaxEjectionPercent", "enforcing_consecutive_5xx": "EnforcingConsecutive5xx"}[inner]
 		}
 		val = fmt.Sprintf(`{%q: %s}`, inner, val)
 	}
@@ -159,6 +168,7 @@ func TestATimeOrCountThatMakesSenseIsObeyedWithoutAWord(t *testing.T) {
 		"milliseconds": {"10", `"2500"`, "2500.0", "3600000"},
 		"duration":     {"10000000", "1.2e10", `"10ms"`, `"24h"`},
 		"count":        {"1", `"7"`, "7.0", "2147483647"},
+		"percentage":   {"0", "1", `"50"`, "100"},
 	}
 	for setting, kind := range tunables {
 		for _, val := range sensible[kind] {
@@ -169,7 +179,7 @@ func TestATimeOrCountThatMakesSenseIsObeyedWithoutAWord(t *testing.T) {
 		}
 		for _, val := range []string{"0", `""`, "null"} {
 			got := registered(t, setting, val, false)
-			if setting == "upstream.limits.max_connections" && val == "0" {
+			if val == "0" && (setting == "upstream.limits.max_connections" || kind == "percentage") {
 				continue
 			}
 			if diff := cmp.Diff(without, got.cfg); diff != "" || len(got.mistakes) > 0 {

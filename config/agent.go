@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
-	"connect-proxy/connectproxy/watch"
+	"connect-proxy/upstream/watch"
 )
 
 // The registration is asked for every leastPause, and less often where it takes
@@ -23,7 +24,7 @@ import (
 const (
 	leastPause = 2 * time.Second
 	mostPause  = 10 * time.Second
-	costShare  = 400
+	costShare  = 1000
 )
 
 // managedKill is what an agent leaves a managed proxy between SIGINT and
@@ -56,20 +57,27 @@ type AgentOptions struct {
 // Agent is a Source that watches a proxy's registration on the local agent.
 type Agent struct {
 	o     AgentOptions
-	watch *watch.Watch[answer]
+	watch *watch.Watch[agentAnswer]
 	// found is the proxy of SidecarFor once it is known. cost is how long an
 	// answer takes; one that took long by chance does not count for much. They
 	// belong to fetch.
 	found string
 	cost  time.Duration
-	// given belongs to Next.
-	given *Config
+	// body is where answers are read to, and last the last that was understood; they
+	// belong to fetch too.
+	body bytes.Buffer
+	last agentAnswer
+	// lastGiven belongs to Next.
+	lastGiven *Config
 
 	mu      sync.Mutex // guards invalid
 	invalid *Invalid
 }
 
-var _ Source = (*Agent)(nil)
+var (
+	_ Source    = (*Agent)(nil)
+	_ Confirmer = (*Agent)(nil)
+)
 
 // NewAgent makes a Source of an agent. It asks nothing yet.
 func NewAgent(o AgentOptions) *Agent {
@@ -77,10 +85,10 @@ func NewAgent(o AgentOptions) *Agent {
 		o.Address = "the local agent"
 	}
 	a := &Agent{o: o}
-	a.watch = watch.New(watch.Options[answer]{
+	a.watch = watch.New(watch.Options[agentAnswer]{
 		Name:   "configuration",
 		Fetch:  a.fetch,
-		Equal:  func(a, b answer) bool { return a == b },
+		Equal:  func(a, b agentAnswer) bool { return a == b },
 		Pace:   func() time.Duration { return min(max(a.cost*costShare, leastPause), mostPause) },
 		Logger: o.Logger,
 	})
@@ -103,7 +111,7 @@ func (a *Agent) Next(ctx context.Context) (*Config, error) {
 	for {
 		changed := a.watch.Changed()
 		if ans, ok := a.watch.Latest(); ok {
-			if cfg, err := a.judge(ans); cfg != nil || err != nil {
+			if cfg, err := a.decodeIfChanged(ans); cfg != nil || err != nil {
 				return cfg, err
 			}
 		}
@@ -114,6 +122,9 @@ func (a *Agent) Next(ctx context.Context) (*Config, error) {
 		}
 	}
 }
+
+// Confirmed is Confirmer's: the agent's last answer.
+func (a *Agent) Confirmed() time.Time { return a.watch.Status().Fresh }
 
 // Problem is Source's.
 func (a *Agent) Problem() string {
@@ -128,9 +139,9 @@ func (a *Agent) Problem() string {
 	return a.invalid.Error()
 }
 
-// judge makes a configuration of an answer. It returns neither where the
+// decodeIfChanged makes a configuration of an answer. It returns neither where the
 // answer means what was said last.
-func (a *Agent) judge(ans answer) (*Config, error) {
+func (a *Agent) decodeIfChanged(ans agentAnswer) (*Config, error) {
 	cfg, mistakes := a.read(ans)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,22 +151,23 @@ func (a *Agent) judge(ans answer) (*Config, error) {
 		if was != nil && was.Error() == a.invalid.Error() {
 			return nil, nil
 		}
+		a.lastGiven = nil // whoever hears of the mistake is to hear of its end
 		return nil, a.invalid
 	}
 	a.invalid = nil
-	if a.given != nil && reflect.DeepEqual(a.given, cfg) {
+	if a.lastGiven != nil && reflect.DeepEqual(a.lastGiven, cfg) {
 		return nil, nil
 	}
-	a.given = cfg
+	a.lastGiven = cfg
 	return cfg, nil
 }
 
-func (a *Agent) origin(ans answer) string {
+func (a *Agent) origin(ans agentAnswer) string {
 	return fmt.Sprintf("proxy %s at %s", quoted(ans.id), a.o.Address)
 }
 
 // read decodes, completes and validates.
-func (a *Agent) read(ans answer) (*Config, []Mistake) {
+func (a *Agent) read(ans agentAnswer) (*Config, []Mistake) {
 	if ans.candidates != "" {
 		return nil, []Mistake{{
 			Field:   "-sidecar-for",
@@ -178,8 +190,8 @@ func (a *Agent) read(ans answer) (*Config, []Mistake) {
 	return &cfg, r.mistakes
 }
 
-// answer is what an agent said of the proxy, as it came. It is comparable.
-type answer struct {
+// agentAnswer is what an agent said of the proxy, as it came. It is comparable.
+type agentAnswer struct {
 	id string
 	// managed says which of the two endpoints answered.
 	managed bool
@@ -189,23 +201,23 @@ type answer struct {
 }
 
 // fetch asks for the registration once, or finds out whose to ask for.
-func (a *Agent) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (answer, watch.Cursor, error) {
+func (a *Agent) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (agentAnswer, watch.Cursor, error) {
 	id := a.o.ProxyID
 	if a.o.SidecarFor != "" {
 		if a.found == "" {
 			ids, err := a.sidecars(ctx)
 			switch {
 			case err != nil:
-				return answer{}, watch.Cursor{}, err
+				return agentAnswer{}, watch.Cursor{}, err
 			case len(ids) > 1:
-				return answer{id: a.o.SidecarFor, candidates: strings.Join(ids, ", ")}, watch.Cursor{}, nil
+				return agentAnswer{id: a.o.SidecarFor, candidates: strings.Join(ids, ", ")}, watch.Cursor{}, nil
 			}
 			a.found = ids[0]
 		}
 		id = a.found
 	}
 	began := time.Now()
-	ans, err := a.ask(id, (&api.QueryOptions{}).WithContext(ctx))
+	ans, err := a.queryProxy(id, (&api.QueryOptions{}).WithContext(ctx))
 	took := time.Since(began)
 	if a.cost > 0 {
 		took = min(took, a.cost+a.cost/4)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/connectproxy/agenttest/traffic"
 )
 
 const (
@@ -44,6 +46,9 @@ func TestAChangeOfARegistrationIsSeenWithinTwoSeconds(t *testing.T) {
 		quiet(t, a, 10*time.Minute)
 		if n := len(f.requests()); n > 340 {
 			t.Errorf("%d requests in ten minutes without a change", n)
+		}
+		if age := time.Since(a.Confirmed()); age > 3*time.Second {
+			t.Errorf("the agent last confirmed it %s ago", age)
 		}
 
 		go func() {
@@ -193,7 +198,7 @@ func TestAnAgentThatIsDownOrSilentIsNamed(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-		f := &handlerTransport{http.HandlerFunc(silent)}
+		f := traffic.Direct{Handler: http.HandlerFunc(silent)}
 		client, err := api.NewClient(&api.Config{Address: "agent.test", HttpClient: &http.Client{Transport: f}})
 		if err != nil {
 			t.Fatal(err)
@@ -204,18 +209,6 @@ func TestAnAgentThatIsDownOrSilentIsNamed(t *testing.T) {
 			t.Errorf("silent: %q", p)
 		}
 	})
-}
-
-// handlerTransport serves in the process.
-type handlerTransport struct{ http.Handler }
-
-func (h *handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return w.Result(), nil
 }
 
 func TestAnInvalidRegistrationIsReportedOnceForEachContent(t *testing.T) {
@@ -236,7 +229,10 @@ func TestAnInvalidRegistrationIsReportedOnceForEachContent(t *testing.T) {
 		f.set(webProxy, changed(t, file, "9191", "91911"))
 		refused(t, a, "91911")
 		f.set(webProxy, good)
-		quiet(t, a, time.Hour) // it is the one in force
+		if cfg, err := next(t, a, time.Second); cfg == nil || err != nil || a.Problem() != "" {
+			t.Fatalf("the one in force is valid again, which is not said: %+v, %v, problem %q", cfg, err, a.Problem())
+		}
+		quiet(t, a, time.Hour)
 		f.set(webProxy, changed(t, file, "9191", "91911"))
 		refused(t, a, "91911")
 	})

@@ -1,10 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -42,8 +41,9 @@ type serviceAnswer struct {
 			Required bool
 		}
 
-		Config    object
-		Upstreams []object
+		AccessLogs object
+		Config     object
+		Upstreams  []object
 	}
 }
 
@@ -72,7 +72,7 @@ type registration struct {
 
 // decode turns an answer into a configuration without defaults. The answer has
 // the shape of its endpoint: fetch saw to that.
-func (ans answer) decode(managed bool) *registration {
+func (ans agentAnswer) decode(managed bool) *registration {
 	r := &registration{cfg: Config{Mode: Registered, ProxyID: ans.id}}
 	if managed {
 		r.cfg.Mode = Managed
@@ -96,7 +96,7 @@ func unmarshal[T any](body string) (t T, err error) {
 
 func (r *registration) managed(m managedAnswer) {
 	r.opaque, r.service = "connect.proxy.config.", "connect.proxy."
-	r.cfg.ProxyID = either(m.ProxyServiceID, r.cfg.ProxyID)
+	r.cfg.ProxyID = cmp.Or(m.ProxyServiceID, r.cfg.ProxyID)
 	r.cfg.Service, r.cfg.ServiceID = m.TargetServiceName, m.TargetServiceID
 	r.origins = "connect.proxy.config of service " + quoted(m.TargetServiceName) + ", or connect.proxy_defaults.config of its agent"
 	r.public(m.Config)
@@ -111,7 +111,7 @@ func (r *registration) managed(m managedAnswer) {
 		for _, item := range list {
 			o, err := value{raw: item, agent: true}.block()
 			if err != nil {
-				r.wrong(r.opaque+"upstreams", value{raw: item}.String(), err.Error())
+				r.addMistake(r.opaque+"upstreams", value{raw: item}.String(), err.Error())
 				continue
 			}
 			r.unknown(r.opaque+upstreamField(len(objects))+".", o, opaqueUpstreamNames, nil)
@@ -125,25 +125,26 @@ func (r *registration) registered(s serviceAnswer, id string) {
 	r.opaque, r.service = "proxy.config.", "proxy."
 	if s.Kind != kindProxy {
 		r.unusable = true
-		r.wrong("kind", quoted(either(s.Kind, "service")), fmt.Sprintf(
+		r.addMistake("kind", quoted(cmp.Or(s.Kind, "service")), fmt.Sprintf(
 			"%s is not a %s: give the ID of one with -proxy-id, or with -sidecar-for the ID of the service that it is for", quoted(id), kindProxy))
 		return
 	}
 	p := s.Proxy
-	r.cfg.ProxyID = either(s.ID, r.cfg.ProxyID)
+	r.cfg.ProxyID = cmp.Or(s.ID, r.cfg.ProxyID)
 	r.cfg.Service, r.cfg.ServiceID = p.DestinationServiceName, p.DestinationServiceID
 	r.cfg.Namespace, r.cfg.Partition = s.Namespace, s.Partition
 	own, name := "the registration of "+quoted(r.cfg.ProxyID), quoted(p.DestinationServiceName)
 	r.origins = fmt.Sprintf("%s, service-defaults %s or proxy-defaults", own, name)
 	r.public(p.Config)
+	apply(r, &r.cfg, accessLogsKeys, r.service+"access_logs.", p.AccessLogs)
 	r.advertised(s)
 	r.local(s)
 	for _, e := range p.EnvoyExtensions {
 		if e.Required {
-			r.wrong(r.service+"envoy_extensions", quoted(e.Name), "a required extension of Envoy, which this proxy is not: make it optional or remove it")
+			r.addMistake(r.service+"envoy_extensions", quoted(e.Name), "a required extension of Envoy, which this proxy is not: make it optional or remove it")
 			continue
 		}
-		r.warn("Envoy extension %s is ignored", quoted(e.Name))
+		r.extension(e.Name)
 	}
 	if p.Expose.Checks || len(p.Expose.Paths) > 0 {
 		r.warn("expose is ignored: a TCP proxy opens no HTTP paths, so checks must reach the application itself")
@@ -189,7 +190,7 @@ func (r *registration) local(s serviceAnswer) {
 		if p.LocalServicePort < 0 || p.LocalServicePort > 65535 {
 			r.names = append(r.names, localField, r.service+"local_service_port")
 		}
-	case r.cfg.Public.Local == Address{}:
+	case r.cfg.Public.Local == Address{} && !(r.cfg.Micro != nil && r.cfg.Micro.ReceiveEvents):
 		r.warn("service %s has no port: connections from other services are refused, its upstreams work", quoted(s.Proxy.DestinationServiceName))
 	}
 }
@@ -199,28 +200,20 @@ func (r *registration) public(config object) {
 	r.cfg.Public = &Public{}
 	apply(r, r.cfg.Public, publicKeys, r.opaque, config)
 	apply(r, &r.cfg, budgetKeys, r.opaque, config)
+	apply(r, &r.cfg, builtInKeys, r.opaque, config)
 	r.unknown(r.opaque, config, proxyNames, opaqueUpstreamNames)
-	r.warnOfHTTP("", config)
+	r.warnOfUnhonoured(r.opaque, "", config)
 }
 
-// warnOfHTTP tells of settings of a proxy that reads what it carries. They are
-// no mistakes: such a service works here, as TCP.
-func (r *registration) warnOfHTTP(of string, config object) {
-	for _, key := range slices.Sorted(maps.Keys(config)) {
-		name := snake(key)
-		switch {
-		case name == "protocol" && config[key] != "" && config[key] != "tcp" && config[key] != nil:
-			r.warn("%sprotocol %s is treated as tcp: what passes is not looked into", of, value{raw: config[key]})
-		case strings.HasPrefix(name, "envoy_") && strings.HasSuffix(name, "_json"):
-			r.warn("%s%s is ignored: this proxy is not Envoy", of, name)
-		}
-	}
-}
-
-func (r *registration) wrong(field, text, problem string) {
+func (r *registration) addMistake(field, text, problem string) {
 	r.mistakes = append(r.mistakes, Mistake{Field: field, Value: text, Problem: problem})
 }
 
 func (r *registration) warn(format string, args ...any) {
 	r.cfg.Warnings = append(r.cfg.Warnings, fmt.Sprintf(format, args...))
+}
+
+// warnSecurity warns of something that would have kept somebody out.
+func (r *registration) warnSecurity(format string, args ...any) {
+	r.cfg.SecurityWarnings = append(r.cfg.SecurityWarnings, fmt.Sprintf(format, args...))
 }

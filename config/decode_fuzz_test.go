@@ -44,7 +44,7 @@ func FuzzAnswer(f *testing.F) {
 			return // waited out
 		}
 		a := NewAgent(AgentOptions{ProxyID: "p", Managed: managed})
-		cfg, mistakes := a.read(answer{id: "p", managed: managed, body: body})
+		cfg, mistakes := a.read(agentAnswer{id: "p", managed: managed, body: body})
 		if len(mistakes) == 0 && len(cfg.Validate()) > 0 {
 			t.Errorf("read what is invalid: %v", cfg.Validate())
 		}

@@ -18,14 +18,13 @@ var (
 			LocalConnectTimeout: 1500 * time.Millisecond,
 			HandshakeTimeout:    4 * time.Second,
 			MaxConnections:      250,
-			Limits:              Limits{IdleTimeout: 90 * time.Second},
 		},
 		Upstreams: []Upstream{{
 			Destination:    Destination{Name: "db"},
 			Bind:           Address{Port: 9191},
 			ConnectTimeout: 2500 * time.Millisecond,
 			MaxConnections: 7,
-			PassiveHealth:  PassiveHealth{MaxFailures: 3, Interval: 20 * time.Second},
+			PassiveHealth:  PassiveHealth{Given: true, MaxFailures: 3, BaseEjectionTime: 30 * time.Second},
 			MeshGateway:    "none",
 		}, {
 			Destination: Destination{Name: "nearest-cache", Type: PreparedQuery, Datacenter: "dc1"},
@@ -36,9 +35,17 @@ var (
 			Bind:        Address{Path: "/run/web/queue.sock", Mode: 0o660},
 			MeshGateway: "none",
 		}},
-		Warnings: []string{"envoy_public_listener_json is ignored: this proxy is not Envoy"},
+		Warnings: []string{
+			"envoy_public_listener_json is ignored: this proxy is not Envoy",
+			"proxy.config.local_idle_timeout_ms is ignored: it bounds HTTP streams, and would cut TCP connections at rest: to bound these, set idle_timeout",
+			"proxy.upstreams[0].config.limits.max_pending_requests is ignored: connections do not queue here: set limits.max_connections",
+		},
 	}
 	managedWeb = Config{
+		Telemetry: Telemetry{BuiltIn: BuiltInTelemetry{
+			StatsdAddress: "127.0.0.1:8125", DogstatsdTags: []string{"team:shop"}, Prefix: "site.proxy.web-1",
+			FilterDefault: true, BlockedPrefixes: []string{"consul.raft"},
+		}},
 		Mode: Managed, ProxyID: "web-1-proxy", Service: "web", ServiceID: "web-1",
 		Public: &Public{
 			Bind:                Address{Host: "127.0.0.1", Port: 24411},
@@ -68,7 +75,7 @@ func TestAnAgentsAnswerBecomesAConfiguration(t *testing.T) {
 	}, Upstream{
 		Destination: Destination{Name: "db"}, Bind: Address{Port: 9393},
 		ConnectTimeout: 4400 * time.Millisecond, MaxConnections: 5,
-		PassiveHealth: PassiveHealth{MaxFailures: 2, Interval: 12 * time.Second},
+		PassiveHealth: PassiveHealth{Given: true, MaxFailures: 2, BaseEjectionTime: 30 * time.Second},
 		MeshGateway:   "local",
 	})
 	shop.Warnings = []string{
@@ -135,7 +142,7 @@ func readRecording(t *testing.T, file string, managed bool, change *strings.Repl
 		body = changed
 	}
 	a := NewAgent(AgentOptions{ProxyID: "p", Managed: managed})
-	return a.read(answer{id: "p", managed: managed, body: body})
+	return a.read(agentAnswer{id: "p", managed: managed, body: body})
 }
 
 func TestTimeoutsFromAnAgentMayBeNumbersOrTexts(t *testing.T) {
@@ -184,7 +191,7 @@ func TestMistakesInARegistrationAreNamedAsItHasThem(t *testing.T) {
 			`proxy.config.bind_port: -5: not a port`,
 		}},
 		{"ports that collide", "connect-proxy-web-1.json", true, strings.NewReplacer("24412", "24411", `"prepared_query"`, `"query"`), []string{
-			`connect.proxy.upstreams[0].local_bind_port: 127.0.0.1:24411: 127.0.0.1:24411 is already taken by connect.proxy.config.bind_port`,
+			`connect.proxy.upstreams[0].local_bind_port: 127.0.0.1:24411: already taken by connect.proxy.config.bind_port`,
 			`connect.proxy.upstreams[1].destination_type: "query": use`,
 		}},
 		{"no port anywhere", "service-web-1-sidecar-proxy.json", false, strings.NewReplacer(`"21001"`, `""`, "21000", "0"), []string{
@@ -229,7 +236,6 @@ func TestSettingsThatATCPProxyCannotHonourAreWarnedOf(t *testing.T) {
 	}
 	want := []string{
 		"proxy.config.unheard_of is ignored, since nobody knows this key",
-		`Envoy extension "builtin/lua" is ignored`,
 		"expose is ignored: a TCP proxy opens no HTTP paths, so checks must reach the application itself",
 		"mode transparent is ignored: the application reaches its upstreams by their local addresses only",
 		`upstream "db": envoy_cluster_json is ignored: this proxy is not Envoy`,
@@ -238,6 +244,10 @@ func TestSettingsThatATCPProxyCannotHonourAreWarnedOf(t *testing.T) {
 	if diff := cmp.Diff(want, got.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
+	open := []string{`Envoy extension "builtin/lua" is ignored, and it may decide who may pass: this proxy is not Envoy`}
+	if diff := cmp.Diff(open, got.SecurityWarnings); diff != "" {
+		t.Errorf("warnings about security (-want +got):\n%s", diff)
+	}
 	if len(got.Upstreams) != 1 {
 		t.Errorf("upstreams %+v, want only the one with an address", got.Upstreams)
 	}
@@ -245,13 +255,14 @@ func TestSettingsThatATCPProxyCannotHonourAreWarnedOf(t *testing.T) {
 
 func TestWhatIsOursIsReadFromTheOpaqueSettings(t *testing.T) {
 	got, mistakes := readRecording(t, "connect-proxy-web-1.json", true, strings.NewReplacer(
-		`"handshake_timeout_ms": 4000`, `"tls_min_version": "TLSv1_3", "alpn": ["h2"], "drain_timeout": "20s", "max_stale_endpoints": "1h", "max_stale_authorization": "3m", "half_close_timeout": "7s"`,
+		`"handshake_timeout_ms": 4000`, `"tls_min_version": "TLSv1_3", "local_proxy_protocol": "v2", "alpn": ["h2"], "drain_timeout": "20s", "max_stale_endpoints": "1h", "max_stale_authorization": "3m", "half_close_timeout": "7s"`,
 		`"connect_timeout_ms": 3000`, `"balance": "random", "max_lifetime": "2h", "mesh_gateway": {"mode": "remote"}, "limits": [{"max_connections": 5}]`))
 	if len(mistakes) > 0 {
 		t.Fatal(mistakes)
 	}
 	want := managedWeb.WithDefaults()
 	want.Public.HandshakeTimeout = DefaultHandshakeTimeout
+	want.Public.LocalProxyProtocol = ProxyProtocolV2
 	want.Public.MinTLS, want.Public.ALPN, want.Public.HalfCloseTimeout = tls.VersionTLS13, []string{"h2"}, 7*time.Second
 	want.DrainTimeout, want.MaxStaleEndpoints, want.MaxStaleAuthorization = 20*time.Second, time.Hour, 3*time.Minute
 	db := &want.Upstreams[0]

@@ -21,11 +21,11 @@ func (r *registration) upstream(field string, o object, meshGateway string) {
 	if config := (value{raw: o["config"], agent: true}); !config.unset() {
 		opaque, err := config.block()
 		if err != nil {
-			r.wrong(field+".config", config.String(), err.Error())
+			r.addMistake(field+".config", config.String(), err.Error())
 		}
 		apply(r, &u, dialKeys, field+".config.", opaque)
 		r.unknown(field+".config.", opaque, upstreamNames, proxyNames)
-		r.warnOfHTTP("upstream "+name.String()+": ", opaque)
+		r.warnOfUnhonoured(field+".config.", "upstream "+name.String()+": ", opaque)
 	}
 	if dc, ok := o["destination_datacenter"]; ok { // Consul 1.2
 		o["datacenter"] = dc
@@ -43,7 +43,7 @@ func (r *registration) wanted(field, name string, o object) bool {
 		return false
 	}
 	if peer := (value{raw: o["destination_peer"], agent: true}); !peer.unset() {
-		r.wrong(field+".destination_peer", peer.String(),
+		r.addMistake(field+".destination_peer", peer.String(),
 			"destinations in a cluster peering are not supported, since agents hand their certificates to Envoy alone: remove this upstream")
 		return false
 	}
@@ -70,7 +70,8 @@ func (r *registration) validate(cfg Config) {
 	}
 	rename := strings.NewReplacer(names...)
 	for _, m := range cfg.Validate() {
-		switch _, budget := budgetKeys[m.Field]; {
+		top, _, _ := strings.Cut(m.Field, ".")
+		switch _, budget := budgetKeys[top]; {
 		case budget:
 			m.Field = r.opaque + m.Field
 		case m.Field == "service_name":

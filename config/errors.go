@@ -6,7 +6,8 @@ import "strings"
 type Invalid struct {
 	// Origin is where it came from: a file's path, "flags", an agent's address
 	// and proxy ID.
-	Origin   string
+	Origin string
+	// Mistakes is never empty.
 	Mistakes []Mistake
 }
 
@@ -22,6 +23,7 @@ type Mistake struct {
 	Problem string
 }
 
+// Error names the origin and every mistake, a line each where there are several.
 func (e *Invalid) Error() string {
 	lines := make([]string, len(e.Mistakes))
 	for i, m := range e.Mistakes {

@@ -2,12 +2,14 @@ package config
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/upstream/answer"
 )
 
 const recorded = "../testdata/agent/"
@@ -87,20 +89,10 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(got.body))
 }
 
-// RoundTrip serves without a network.
-func (f *fakeAgent) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	f.ServeHTTP(w, r)
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return w.Result(), nil
-}
-
 // source makes a Source of the fake.
 func (f *fakeAgent) source(t *testing.T, o AgentOptions) *Agent {
 	t.Helper()
-	client, err := api.NewClient(&api.Config{Address: "agent.test", HttpClient: &http.Client{Transport: f}})
+	client, err := api.NewClient(&api.Config{Address: "agent.test", HttpClient: &http.Client{Transport: answer.Transport(traffic.Direct{Handler: f})}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"reflect"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/connectproxy/regularfile"
 )
 
 // filePoll is how often a file is looked at. A change is taken once two looks
@@ -27,7 +27,7 @@ type FileSource struct {
 
 	// What follows belongs to Next.
 	judged, seen reading
-	given        *Config
+	lastGiven    *Config
 
 	mu      sync.Mutex // guards invalid
 	invalid *Invalid
@@ -61,7 +61,7 @@ func (f *FileSource) Next(ctx context.Context) (*Config, error) {
 		now := f.read()
 		if stable := now == f.seen || !f.judged.done; stable && now != f.judged {
 			f.judged = now
-			if cfg, err := f.judge(now); cfg != nil || err != nil {
+			if cfg, err := f.decodeIfChanged(now); cfg != nil || err != nil {
 				return cfg, err
 			}
 		}
@@ -83,8 +83,8 @@ func (f *FileSource) Problem() string {
 	return f.invalid.Error()
 }
 
-// judge returns neither where the text changed and its meaning did not.
-func (f *FileSource) judge(r reading) (*Config, error) {
+// decodeIfChanged returns neither where the text changed and its meaning did not.
+func (f *FileSource) decodeIfChanged(r reading) (*Config, error) {
 	cfg, err := f.parse(r)
 	var invalid *Invalid
 	errors.As(err, &invalid)
@@ -93,12 +93,13 @@ func (f *FileSource) judge(r reading) (*Config, error) {
 	f.mu.Unlock()
 	switch {
 	case err != nil:
+		f.lastGiven = nil // whoever hears of the mistake is to hear of its end
 		return nil, err
-	case f.given != nil && reflect.DeepEqual(f.given, cfg):
+	case f.lastGiven != nil && reflect.DeepEqual(f.lastGiven, cfg):
 		f.logger.Debug("configuration file changed and means the same", "file", f.path)
 		return nil, nil
 	}
-	f.given = cfg
+	f.lastGiven = cfg
 	return cfg, nil
 }
 
@@ -110,7 +111,7 @@ func (f *FileSource) parse(r reading) (*Config, error) {
 }
 
 func (f *FileSource) read() reading {
-	text, err := readRegular(f.path)
+	text, err := regularfile.Read(f.path, maxFile)
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
@@ -118,26 +119,5 @@ func (f *FileSource) read() reading {
 		}
 		return reading{trouble: fmt.Sprintf("cannot be read: %v", err), done: true}
 	}
-	return reading{text: text, done: true}
-}
-
-var errIrregular = errors.New("not a regular file")
-
-// readRegular keeps away from what can block for ever or be read only once.
-func readRegular(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", errIrregular
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }()
-	// One byte more than Parse takes, so that it can say so.
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	return string(text), err
+	return reading{text: string(text), done: true}
 }

@@ -114,7 +114,7 @@ func TestAHalfWrittenFileIsNotTakenForAWholeOne(t *testing.T) {
 	})
 }
 
-func TestAnInvalidFileIsReportedOnceAndTheOldStateComesBackSilently(t *testing.T) {
+func TestAnInvalidFileIsReportedOnceAndTheOldStateIsGivenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "proxy.hcl")
 		write(t, path, smallest)
@@ -130,6 +130,9 @@ func TestAnInvalidFileIsReportedOnceAndTheOldStateComesBackSilently(t *testing.T
 		quiet(t, f, time.Minute)
 
 		write(t, path, smallest)
+		if cfg, err := next(t, f, time.Minute); err != nil || len(cfg.Upstreams) != 1 {
+			t.Fatalf("who heard of the mistake does not hear of its end: %+v, %v", cfg, err)
+		}
 		quiet(t, f, time.Minute)
 		if f.Problem() != "" {
 			t.Errorf("problem although all is well: %q", f.Problem())

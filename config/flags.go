@@ -57,10 +57,12 @@ func ParseAddress(s string) (Address, error) {
 }
 
 var (
-	errAddress = errors.New("not an address: write HOST:PORT, [IPV6]:PORT or unix:/PATH")
-	errNoPort  = errors.New("no port: write HOST:PORT, such as 127.0.0.1:8080")
-	errPort    = errors.New("not a port: use 1 to 65535")
-	errHost    = errors.New("not a host: use an IP address or a host name")
+	errAddress   = errors.New("not an address: write HOST:PORT, [IPV6]:PORT or unix:/PATH")
+	errNoPort    = errors.New("no port: write HOST:PORT, such as 127.0.0.1:8080")
+	errEveryHost = errors.New("stands for every address, and nobody can be reached there: name one")
+	errPort      = errors.New("not a port: use 1 to 65535")
+	errNoHost    = errors.New("no host: write HOST:PORT, such as 10.0.3.144:6379")
+	errHost      = errors.New("not a host: use an IP address or a host name")
 )
 
 // parseAddress leaves the offending text to its callers, who know more of it.

@@ -16,7 +16,7 @@ func merged[T any](tables ...keys[T]) keys[T] {
 
 // budgetKeys stand at the top of a file, and in the opaque configuration of a
 // proxy that an agent knows.
-var budgetKeys = merged(tlsKeys, keys[Config]{
+var budgetKeys = merged(tlsKeys, accessLogKeys, telemetryKeys, dynamicKeys, keys[Config]{
 	"max_stale_authorization": timed(func(c *Config) *time.Duration { return &c.MaxStaleAuthorization }, shortest, longest),
 	"max_stale_endpoints":     timed(func(c *Config) *time.Duration { return &c.MaxStaleEndpoints }, shortest, longest),
 	"drain_timeout":           timed(func(c *Config) *time.Duration { return &c.DrainTimeout }, shortest, longest),
@@ -28,10 +28,15 @@ var fileKeys = merged(budgetKeys, keys[Config]{
 	"service_id":   into(func(c *Config) *string { return &c.ServiceID }, value.text),
 	"namespace":    into(func(c *Config) *string { return &c.Namespace }, value.text),
 	"partition":    into(func(c *Config) *string { return &c.Partition }, value.text),
+	"access_logs":  {block: accessLogsKeys},
+	"edge": {
+		begin: func(c *Config) { c.edge() },
+		block: inside((*Config).edge, edgeKeys),
+	},
 })
 
-// publicKeys stand in a file's public_listener block, and in the opaque
-// configuration of a proxy that an agent knows.
+// publicKeys stand in the opaque configuration of a proxy that an agent knows,
+// and in a file's public_listener block.
 var publicKeys = merged(limitKeys(func(p *Public) *Limits { return &p.Limits }), keys[Public]{
 	"bind_address":             into(func(p *Public) *string { return &p.Bind.Host }, value.host),
 	"bind_port":                into(func(p *Public) *int { return &p.Bind.Port }, value.count),
@@ -39,11 +44,20 @@ var publicKeys = merged(limitKeys(func(p *Public) *Limits { return &p.Limits }),
 	"bind_socket_mode":         into(func(p *Public) *os.FileMode { return &p.Bind.Mode }, value.fileMode),
 	"local_service_address":    into(func(p *Public) *Address { return &p.Local }, value.address),
 	"local_connect_timeout_ms": millis(func(p *Public) *time.Duration { return &p.LocalConnectTimeout }, localDials, longDial),
-	"local_idle_timeout_ms":    millis(func(p *Public) *time.Duration { return &p.IdleTimeout }, shortest, longest),
+	"local_proxy_protocol":     into(func(p *Public) *ProxyProtocol { return &p.LocalProxyProtocol }, named[ProxyProtocol]),
 	"handshake_timeout_ms":     millis(func(p *Public) *time.Duration { return &p.HandshakeTimeout }, shortest, longDial),
 	"max_inbound_connections":  counted(func(p *Public) *int { return &p.MaxConnections }),
 	"tls_min_version":          into(func(p *Public) *uint16 { return &p.MinTLS }, value.tlsVersion),
 	"alpn":                     into(func(p *Public) *[]string { return &p.ALPN }, value.texts),
+})
+
+// publicFileKeys stand in a file's public_listener block. What Consul calls
+// local_idle_timeout_ms bounds HTTP streams: in a file, which is for this proxy
+// alone, it can only mean connections.
+var publicFileKeys = merged(publicKeys, keys[Public]{
+	"local_idle_timeout_ms": millis(func(p *Public) *time.Duration { return &p.IdleTimeout }, shortest, longest),
+	"identity":              into(func(p *Public) *string { return &p.Identity }, value.text),
+	"allow":                 into(func(p *Public) *[]string { return &p.Allow }, value.texts),
 })
 
 // bindKeys and dialKeys stand in a file's upstream block. An agent gives the
@@ -64,19 +78,18 @@ var (
 	dialKeys = merged(limitKeys(func(u *Upstream) *Limits { return &u.Limits }), keys[Upstream]{
 		"connect_timeout_ms": millis(func(u *Upstream) *time.Duration { return &u.ConnectTimeout }, shortest, longDial),
 		"balance":            into(func(u *Upstream) *Balance { return &u.Balance }, named[Balance]),
+		"reset_on_change":    into(func(u *Upstream) *ResetOnChange { return &u.ResetOnChange }, named[ResetOnChange]),
 		"mesh_gateway":       meshGateway,
 		"limits": {block: keys[Upstream]{
 			"max_connections": limited(func(u *Upstream) *int { return &u.MaxConnections }),
 		}},
-		"passive_health_check": {block: keys[Upstream]{
-			"interval":     timed(func(u *Upstream) *time.Duration { return &u.PassiveHealth.Interval }, shortest, longAside),
-			"max_failures": counted(func(u *Upstream) *int { return &u.PassiveHealth.MaxFailures }),
-		}},
+		"passive_health_check": {block: passiveHealthKeys},
 	})
 	meshGateway = setting[Upstream]{block: keys[Upstream]{
 		"mode": into(func(u *Upstream) *string { return &u.MeshGateway }, value.text),
 	}}
-	upstreamKeys = merged(bindKeys, dialKeys)
+	upstreamKeys     = merged(bindKeys, dialKeys)
+	upstreamFileKeys = merged(upstreamKeys, destinationKeys, etcdKeys)
 )
 
 func limitKeys[T any](at func(*T) *Limits) keys[T] {

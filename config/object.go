@@ -25,8 +25,11 @@ func apply[T any](r *registration, t *T, table keys[T], field string, given obje
 		if s.block != nil {
 			nested, err := v.block()
 			if err != nil {
-				r.wrong(field+name, v.String(), err.Error())
+				r.addMistake(field+name, v.String(), err.Error())
 				continue
+			}
+			if s.begin != nil {
+				s.begin(t)
 			}
 			apply(r, t, s.block, field+name+".", nested)
 			continue
@@ -36,7 +39,7 @@ func apply[T any](r *registration, t *T, table keys[T], field string, given obje
 		case s.tunable:
 			r.warn("%s: %s: %s; the default is used (it comes from %s)", field+name, v, err, r.origin(name, given))
 		default:
-			r.wrong(field+name, v.String(), err.Error())
+			r.addMistake(field+name, v.String(), err.Error())
 		}
 	}
 }
@@ -61,9 +64,11 @@ func fold(o object) object {
 	return folded
 }
 
-// snake turns ConnectTimeoutMs into connect_timeout_ms.
+// snake turns ConnectTimeoutMs into connect_timeout_ms, and
+// EnforcingConsecutive5xx into enforcing_consecutive_5xx.
 func snake(key string) string {
 	runes := []rune(key)
+	camel := len(runes) > 0 && unicode.IsUpper(runes[0])
 	var b strings.Builder
 	for i, c := range runes {
 		if unicode.IsUpper(c) && i > 0 && runes[i-1] != '_' {
@@ -71,6 +76,9 @@ func snake(key string) string {
 			if !unicode.IsUpper(runes[i-1]) || endsAcronym {
 				b.WriteByte('_')
 			}
+		}
+		if camel && unicode.IsDigit(c) && i > 0 && unicode.IsLower(runes[i-1]) {
+			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(c))
 	}

@@ -26,7 +26,7 @@ const (
 // valid; an error is an *Invalid that names every mistake by file and line. It
 // opens nothing: filename is for messages.
 func Parse(filename string, src []byte) (*Config, error) {
-	d := decoder{file: filename, places: map[string]place{}}
+	d := decoder{file: filename, settings: map[string]settingRange{}}
 	cfg := Config{Mode: File}
 	if body := d.parse(src); body != nil {
 		d.config(body, &cfg)
@@ -43,18 +43,20 @@ func Parse(filename string, src []byte) (*Config, error) {
 type decoder struct {
 	file  string
 	src   []byte
-	found []located
-	// places are the settings that the file has, by field.
-	places map[string]place
+	found []locatedMistake
+	// settings are those that the file has, by field.
+	settings map[string]settingRange
 }
 
-// place is where a setting stands. A setting that did not decode is broken.
-type place struct {
-	rng    hcl.Range
-	broken bool
+// settingRange is where a setting stands. A setting that did not decode is broken,
+// and the text of a secret one is not shown.
+type settingRange struct {
+	rng            hcl.Range
+	broken, secret bool
 }
 
-type located struct {
+// locatedMistake is a mistake with its position, by which they are sorted.
+type locatedMistake struct {
 	Mistake
 	at hcl.Pos
 }
@@ -64,15 +66,15 @@ type located struct {
 func (d *decoder) parse(content []byte) hcl.Body {
 	var err error
 	if d.src, err = DecodeText(content); err != nil {
-		d.wrong("", hcl.Range{}, "", err.Error())
+		d.addMistake("", hcl.Range{}, "", err.Error())
 		return nil
 	}
 	if len(d.src) > maxFile {
-		d.wrong("", hcl.Range{}, "", fmt.Sprintf("larger than %d KiB: this is not a proxy's configuration", maxFile>>10))
+		d.addMistake("", hcl.Range{}, "", fmt.Sprintf("larger than %d KiB: this is not a proxy's configuration", maxFile>>10))
 		return nil
 	}
 	if line := tooDeep(d.src); line > 0 {
-		d.wrong("", hcl.Range{Start: hcl.Pos{Line: line}}, "", fmt.Sprintf("more than %d brackets open: this is not a proxy's configuration", maxDepth))
+		d.addMistake("", hcl.Range{Start: hcl.Pos{Line: line}}, "", fmt.Sprintf("more than %d brackets open: this is not a proxy's configuration", maxDepth))
 		return nil
 	}
 	var f *hcl.File
@@ -96,31 +98,12 @@ func (d *decoder) parse(content []byte) hcl.Body {
 // out the whole block, and the mistakes in it.
 func (d *decoder) dropLabels(body *hclsyntax.Body) {
 	for _, b := range body.Blocks {
-		if len(b.Labels) > 0 {
-			d.wrong("", b.LabelRanges[0], d.text(b.LabelRanges[0]), fmt.Sprintf("a label, which no %s block has: remove it", b.Type))
+		if len(b.Labels) > 0 && b.Type != identityBlock {
+			d.addMistake("", b.LabelRanges[0], d.text(b.LabelRanges[0]), fmt.Sprintf("a label, which no %s block has: remove it", b.Type))
 			b.Labels, b.LabelRanges = nil, nil
 		}
 		d.dropLabels(b.Body)
 	}
-}
-
-// tooDeep gives the line in which too many brackets are open, or 0.
-func tooDeep(src []byte) int {
-	depth, line := 0, 1
-	for _, b := range src {
-		switch b {
-		case '[', '{', '(':
-			depth++
-		case ']', '}', ')':
-			depth = max(depth-1, 0)
-		case '\n':
-			line++
-		}
-		if depth > maxDepth {
-			return line
-		}
-	}
-	return 0
 }
 
 func (d *decoder) isJSON() bool {
@@ -134,23 +117,29 @@ func (d *decoder) isJSON() bool {
 }
 
 func (d *decoder) config(body hcl.Body, cfg *Config) {
-	blocks := decodeBody(d, body, cfg, fileKeys, "", "public_listener", "upstream")
+	blocks := decodeBody(d, body, cfg, fileKeys, "", "public_listener", "upstream", identityBlock)
 	for _, b := range blocks {
 		switch b.Type {
 		case "public_listener":
 			if cfg.Public != nil {
-				d.wrong("public_listener", b.DefRange, d.text(b.DefRange), "given before: a proxy has one public listener")
+				d.addMistake("public_listener", b.DefRange, "", "given before: a proxy has one public listener")
 				continue
 			}
 			cfg.Public = &Public{}
-			d.places["public_listener"] = place{rng: b.DefRange}
-			decodeBody(d, b.Body, cfg.Public, publicKeys, "public_listener.")
+			d.settings["public_listener"] = settingRange{rng: b.DefRange}
+			decodeBody(d, b.Body, cfg.Public, publicFileKeys, "public_listener.")
 		case "upstream":
 			field := upstreamField(len(cfg.Upstreams))
 			var u Upstream
-			d.places[field] = place{rng: b.DefRange}
-			decodeBody(d, b.Body, &u, upstreamKeys, field+".")
+			d.settings[field] = settingRange{rng: b.DefRange}
+			decodeBody(d, b.Body, &u, upstreamFileKeys, field+".")
 			cfg.Upstreams = append(cfg.Upstreams, u)
+		case identityBlock:
+			i := Identity{Name: b.Labels[0]}
+			field := identityBlock + "." + i.Name
+			d.settings[field] = settingRange{rng: b.DefRange}
+			decodeBody(d, b.Body, &i, identityKeys, field+".")
+			cfg.Identities = append(cfg.Identities, i)
 		}
 	}
 }
@@ -163,9 +152,9 @@ func decodeBody[T any](d *decoder, body hcl.Body, t *T, table keys[T], field str
 	if content == nil {
 		return nil
 	}
-	// In the order of their names, lest two keys of one setting take turns.
+	// By their names: where two keys set one thing, the same one must win each time.
 	for _, name := range slices.Sorted(maps.Keys(content.Attributes)) {
-		d.attribute(field+name, content.Attributes[name], func(v value) error { return table[name].set(t, v) })
+		d.attribute(field+name, content.Attributes[name], table[name].secret, func(v value) error { return table[name].set(t, v) })
 	}
 	var rest hcl.Blocks
 	for _, b := range content.Blocks {
@@ -175,11 +164,14 @@ func decodeBody[T any](d *decoder, body hcl.Body, t *T, table keys[T], field str
 			continue
 		}
 		nested := field + b.Type
-		if before, twice := d.places[nested]; twice {
-			d.wrong(nested, b.DefRange, d.text(b.DefRange), fmt.Sprintf("given before, in line %d", before.rng.Start.Line))
+		if before, twice := d.settings[nested]; twice {
+			d.addMistake(nested, b.DefRange, "", fmt.Sprintf("given before, in line %d", before.rng.Start.Line))
 			continue
 		}
-		d.places[nested] = place{rng: b.DefRange}
+		d.settings[nested] = settingRange{rng: b.DefRange}
+		if s.begin != nil {
+			s.begin(t)
+		}
 		decodeBody(d, b.Body, t, s.block, nested+".")
 	}
 	return rest
@@ -195,17 +187,21 @@ func schema[T any](table keys[T], types []string) *hcl.BodySchema {
 		s.Attributes = append(s.Attributes, hcl.AttributeSchema{Name: name})
 	}
 	for _, name := range types {
-		s.Blocks = append(s.Blocks, hcl.BlockHeaderSchema{Type: name})
+		header := hcl.BlockHeaderSchema{Type: name}
+		if name == identityBlock {
+			header.LabelNames = []string{"name"}
+		}
+		s.Blocks = append(s.Blocks, header)
 	}
 	return s
 }
 
-func (d *decoder) attribute(field string, attr *hcl.Attribute, set func(value) error) {
+func (d *decoder) attribute(field string, attr *hcl.Attribute, secret bool, set func(value) error) {
 	rng := attr.Expr.Range()
-	d.places[field] = place{rng: rng}
+	d.settings[field] = settingRange{rng: rng, secret: secret}
 	val, diags := attr.Expr.Value(nil)
 	if diags.HasErrors() {
-		d.places[field] = place{rng: rng, broken: true}
+		d.settings[field] = settingRange{rng: rng, broken: true}
 		d.diagnose(field, diags)
 		return
 	}
@@ -214,8 +210,12 @@ func (d *decoder) attribute(field string, attr *hcl.Attribute, set func(value) e
 		return
 	}
 	if err := set(v); err != nil {
-		d.places[field] = place{rng: rng, broken: true}
-		d.wrong(field, rng, d.text(rng), err.Error())
+		d.settings[field] = settingRange{rng: rng, broken: true}
+		text := d.text(rng)
+		if secret {
+			text = ""
+		}
+		d.addMistake(field, rng, text, err.Error())
 	}
 }
 
@@ -224,24 +224,27 @@ func (d *decoder) attribute(field string, attr *hcl.Attribute, set func(value) e
 // been complained of already.
 func (d *decoder) validate(cfg Config) {
 	for _, m := range cfg.Validate() {
-		at, exact := d.places[m.Field]
+		at, exact := d.settings[m.Field]
 		if exact && at.broken {
 			continue
 		}
-		if exact {
+		switch {
+		case exact && at.secret:
+			m.Value = ""
+		case exact:
 			m.Value = d.text(at.rng)
 		}
-		for parent := m.Field; !exact && parent != ""; at, exact = d.places[parent] {
+		for parent := m.Field; !exact && parent != ""; at, exact = d.settings[parent] {
 			i := strings.LastIndex(parent, ".")
 			parent = parent[:max(i, 0)]
 		}
-		d.found = append(d.found, located{d.positioned(m, at.rng), at.rng.Start})
+		d.found = append(d.found, locatedMistake{d.positioned(m, at.rng), at.rng.Start})
 	}
 }
 
-func (d *decoder) wrong(field string, rng hcl.Range, text, problem string) {
+func (d *decoder) addMistake(field string, rng hcl.Range, text, problem string) {
 	m := Mistake{Field: field, Value: text, Problem: problem}
-	d.found = append(d.found, located{d.positioned(m, rng), rng.Start})
+	d.found = append(d.found, locatedMistake{d.positioned(m, rng), rng.Start})
 }
 
 func (d *decoder) positioned(m Mistake, rng hcl.Range) Mistake {
@@ -260,7 +263,7 @@ func (d *decoder) diagnose(field string, diags hcl.Diagnostics) {
 			rng = *diag.Subject
 		}
 		problem := strings.Join(strings.Fields(cmp.Or(diag.Detail, diag.Summary)), " ")
-		d.wrong(strings.TrimSuffix(field, "."), rng, d.text(rng), strings.TrimSuffix(problem, "."))
+		d.addMistake(strings.TrimSuffix(field, "."), rng, d.text(rng), strings.TrimSuffix(problem, "."))
 	}
 }
 
@@ -279,7 +282,7 @@ func (d *decoder) text(rng hcl.Range) string {
 }
 
 func (d *decoder) sorted() []Mistake {
-	slices.SortStableFunc(d.found, func(a, b located) int {
+	slices.SortStableFunc(d.found, func(a, b locatedMistake) int {
 		return cmp.Or(cmp.Compare(a.at.Byte, b.at.Byte), cmp.Compare(a.Field, b.Field))
 	})
 	mistakes := make([]Mistake, len(d.found))

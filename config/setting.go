@@ -12,13 +12,32 @@ type setting[T any] struct {
 	set func(*T, value) error
 	// block has the keys of a nested block, which lead into the same T.
 	block keys[T]
+	// begin, if given, is called for a block before its keys.
+	begin func(*T)
 	// tunable is a time or a count: what an agent says of it can be done
 	// without.
 	tunable bool
+	// secret has no text of it shown in a mistake.
+	secret bool
 }
 
 // keys are a block's settings by their names in snake_case.
 type keys[T any] map[string]setting[T]
+
+// inside are the settings of a U that is a part of a T.
+func inside[T, U any](at func(*T) *U, table keys[U]) keys[T] {
+	all := make(keys[T], len(table))
+	for name, s := range table {
+		lifted := setting[T]{tunable: s.tunable, secret: s.secret}
+		if s.block != nil {
+			lifted.block = inside(at, s.block)
+		} else {
+			lifted.set = func(t *T, v value) error { return s.set(at(t), v) }
+		}
+		all[name] = lifted
+	}
+	return all
+}
 
 // into is a setting that is read by read and stored at at.
 func into[T, V any](at func(*T) *V, read func(value) (V, error)) setting[T] {

@@ -29,3 +29,22 @@ func DecodeText(content []byte) ([]byte, error) {
 	}
 	return content, nil
 }
+
+// tooDeep gives the line in which too many brackets are open, or 0.
+func tooDeep(src []byte) int {
+	depth, line := 0, 1
+	for _, b := range src {
+		switch b {
+		case '[', '{', '(':
+			depth++
+		case ']', '}', ')':
+			depth = max(depth-1, 0)
+		case '\n':
+			line++
+		}
+		if depth > maxDepth {
+			return line
+		}
+	}
+	return 0
+}

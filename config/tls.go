@@ -67,11 +67,11 @@ func (v *checks) tls(t TLS) {
 	switch t.Records {
 	case "", OwnRecords, CryptoTLSRecords:
 	default:
-		v.wrong("tls_records", quoted(string(t.Records)), "use own or crypto/tls")
+		v.addMistake("tls_records", quoted(string(t.Records)), "use own or crypto/tls")
 	}
 	switch t.KeyExchange {
 	case "", ClassicKeyExchange, HybridKeyExchange:
 	default:
-		v.wrong("tls_key_exchange", quoted(string(t.KeyExchange)), "use classic or hybrid")
+		v.addMistake("tls_key_exchange", quoted(string(t.KeyExchange)), "use classic or hybrid")
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/agext/levenshtein"
 )
 
-// names are the keys of a block, each with those of the block below it or nil.
-type names map[string]names
+// keyTree are the keys of a block, each with those of the block below it or nil.
+type keyTree map[string]keyTree
 
-func (k keys[T]) names() names {
-	n := names{}
+func (k keys[T]) names() keyTree {
+	n := keyTree{}
 	for name, s := range k {
 		n[name] = nil
 		if s.block != nil {
@@ -22,7 +22,7 @@ func (k keys[T]) names() names {
 	return n
 }
 
-func (n names) with(more names) names {
+func (n keyTree) with(more keyTree) keyTree {
 	all := maps.Clone(n)
 	maps.Copy(all, more)
 	return all
@@ -31,9 +31,9 @@ func (n names) with(more names) names {
 // The keys of opaque settings: a proxy's, an upstream's, and those of the
 // upstreams that Consul 1.2 keeps among the settings of their proxy.
 var (
-	proxyNames          = publicKeys.names().with(budgetKeys.names())
+	proxyNames          = publicKeys.names().with(budgetKeys.names()).with(telemetryNames)
 	upstreamNames       = dialKeys.names()
-	opaqueUpstreamNames = upstreamKeys.names().with(names{
+	opaqueUpstreamNames = upstreamKeys.names().with(keyTree{
 		"destination_datacenter": nil, "destination_peer": nil, "config": nil,
 	})
 )
@@ -43,20 +43,16 @@ var (
 var elsewhere = func() map[string]bool {
 	known := map[string]bool{}
 	for _, name := range strings.Fields(`
-		protocol upstreams telemetry tcp_check_address disable_tcp_check
-		balance_inbound_connections balance_outbound_connections
-		local_request_timeout_ms max_request_headers_kb xds_fetch_timeout_ms rate_limits
-		max_pending_requests max_concurrent_requests
-		enforcing_consecutive_5xx enforcing_consecutive5xx max_ejection_percent base_ejection_time
-		envoy_bootstrap_json_tpl envoy_cluster_json envoy_dns_discovery_type envoy_dogstatsd_url
-		envoy_extra_static_clusters_json envoy_extra_static_listeners_json envoy_extra_stats_sinks_json
+		protocol upstreams tcp_check_address disable_tcp_check
+		balance_inbound_connections balance_outbound_connections xds_fetch_timeout_ms
+		envoy_dns_discovery_type
 		envoy_gateway_bind_addresses envoy_gateway_bind_tagged_addresses envoy_gateway_no_default_bind
 		envoy_gateway_remote_tcp_enable_keepalive envoy_gateway_remote_tcp_keepalive_interval
 		envoy_gateway_remote_tcp_keepalive_probes envoy_gateway_remote_tcp_keepalive_time
-		envoy_hcp_metrics_bind_socket_dir envoy_listener_json envoy_listener_tracing_json
-		envoy_local_cluster_json envoy_prometheus_bind_addr envoy_public_listener_json envoy_ready_bind_address
-		envoy_ready_bind_port envoy_stats_bind_addr envoy_stats_config_json envoy_stats_flush_interval
-		envoy_stats_tags envoy_statsd_url envoy_telemetry_collector_bind_socket_dir envoy_tracing_json`) {
+		envoy_ready_bind_address envoy_ready_bind_port`) {
+		known[name] = true
+	}
+	for name := range unhonoured {
 		known[name] = true
 	}
 	return known
@@ -67,7 +63,7 @@ const mostStrange = 16
 
 // unknown warns of keys that nobody knows, which are mistyped more often than
 // not. Keys of misplaced are known, but not in this place.
-func (r *registration) unknown(field string, o object, known, misplaced names) {
+func (r *registration) unknown(field string, o object, known, misplaced keyTree) {
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		name := snake(key)
 		below, ok := known[name]
@@ -101,7 +97,7 @@ func (r *registration) unknown(field string, o object, known, misplaced names) {
 }
 
 // nearest is the key that name was probably meant for, or empty.
-func nearest(name string, known names) (near string) {
+func nearest(name string, known keyTree) (near string) {
 	if len(name) > 2*excerptLength {
 		return ""
 	}

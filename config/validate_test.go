@@ -55,13 +55,13 @@ func TestValidateNamesTheMistake(t *testing.T) {
 			c.MaxStaleAuthorization, c.MaxStaleEndpoints, c.DrainTimeout = -1, -2, -3
 			c.Public.LocalConnectTimeout, c.Public.HandshakeTimeout = -4, -5
 			c.Public.Limits = Limits{-6, -7, -8}
-			c.Upstreams[0].ConnectTimeout, c.Upstreams[0].PassiveHealth.Interval = -9, -10
+			c.Upstreams[0].ConnectTimeout, c.Upstreams[0].PassiveHealth.BaseEjectionTime = -9, -10
 			c.Upstreams[1].Limits = Limits{-11, -12, -13}
 		}, []string{
 			"max_stale_authorization: -1ns: negative", "max_stale_endpoints: -2ns: negative", "drain_timeout: -3ns: negative",
 			"public_listener.local_connect_timeout_ms: -4ns: ", "public_listener.handshake_timeout_ms: -5ns: ",
 			"public_listener.idle_timeout: -6ns: ", "public_listener.max_lifetime: -7ns: ", "public_listener.half_close_timeout: -8ns: ",
-			"upstreams[0].connect_timeout_ms: -9ns: ", "upstreams[0].passive_health_check.interval: -10ns: ",
+			"upstreams[0].connect_timeout_ms: -9ns: ", "upstreams[0].passive_health_check.base_ejection_time: -10ns: ",
 			"upstreams[1].idle_timeout: -11ns: ", "upstreams[1].max_lifetime: -12ns: ", "upstreams[1].half_close_timeout: -13ns: ",
 		}},
 		{"negative numbers", func(c *Config) {
@@ -75,13 +75,13 @@ func TestValidateNamesTheMistake(t *testing.T) {
 		{"an unknown gateway mode", func(c *Config) { c.Upstreams[0].MeshGateway = "far" }, []string{`upstreams[0].mesh_gateway.mode: "far": use`}},
 		{"an upstream without an address", func(c *Config) { c.Upstreams[0].Bind = Address{} }, []string{"upstreams[0].local_bind_port: missing"}},
 		{"two upstreams on one address", func(c *Config) { c.Upstreams[1].Bind = Address{Port: 9191} },
-			[]string{"upstreams[1].local_bind_port: 127.0.0.1:9191: 127.0.0.1:9191 is already taken by upstreams[0].local_bind_port"}},
+			[]string{"upstreams[1].local_bind_port: 127.0.0.1:9191: already taken by upstreams[0].local_bind_port"}},
 		{"an upstream under the public wildcard", func(c *Config) { c.Upstreams[0].Bind.Port = 21000 },
-			[]string{"upstreams[0].local_bind_port: 127.0.0.1:21000: 127.0.0.1:21000 is already taken by public_listener.bind_port"}},
+			[]string{"upstreams[0].local_bind_port: 127.0.0.1:21000: already taken by public_listener.bind_port"}},
 		{"an upstream where the application is", func(c *Config) { c.Upstreams[0].Bind.Port = 8080 },
-			[]string{"upstreams[0].local_bind_port: 127.0.0.1:8080: 127.0.0.1:8080 is already taken by public_listener.local_service_address"}},
+			[]string{"upstreams[0].local_bind_port: 127.0.0.1:8080: already taken by public_listener.local_service_address"}},
 		{"two listeners on one socket", func(c *Config) { c.Public.Bind = Address{Path: "/run/./near.sock"} },
-			[]string{"upstreams[1].local_bind_socket_path: /run/near.sock: /run/near.sock is already taken by public_listener.bind_socket_path"}},
+			[]string{"upstreams[1].local_bind_socket_path: /run/near.sock: already taken by public_listener.bind_socket_path"}},
 		{"a public listener that dials itself", func(c *Config) { c.Public.Local.Port = 21000 },
 			[]string{"public_listener.local_service_address: 127.0.0.1:21000: the address of the public listener itself"}},
 		{"an application of another machine on the same port", func(c *Config) { c.Public.Local = Address{Host: "10.0.0.9", Port: 21000} }, nil},
@@ -192,16 +192,17 @@ func TestDefaultsFillInWhatWasLeftOut(t *testing.T) {
 			Destination:   Destination{Type: Service, Name: "db", Partition: "north"},
 			Bind:          Address{Host: "127.0.0.1", Port: 9191},
 			Balance:       LeastConnections,
-			PassiveHealth: PassiveHealth{MaxFailures: 1, Interval: time.Second},
+			PassiveHealth: PassiveHealth{MaxFailures: 1, BaseEjectionTime: time.Second},
 			Limits:        limits,
 		}, {
 			Destination:   Destination{Type: PreparedQuery, Name: "near"},
 			Bind:          Address{Path: "/run/near.sock", Mode: 0o600},
-			PassiveHealth: PassiveHealth{MaxFailures: 1, Interval: time.Second},
+			PassiveHealth: PassiveHealth{MaxFailures: 1, BaseEjectionTime: time.Second},
 			Limits:        limits,
 		}},
 		MaxStaleAuthorization: 10 * time.Minute,
 		DrainTimeout:          30 * time.Second,
+		AccessLog:             AccessLog{Connections: AccessLogOff, Type: AccessLogStdout},
 		TLS:                   TLS{Records: OwnRecords, KeyExchange: ClassicKeyExchange},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

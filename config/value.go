@@ -33,6 +33,8 @@ var (
 	errMode          = errors.New(`not the permissions of a socket: give them in octal and quoted, such as "0600"`)
 	errTLS           = errors.New(`not a TLS version: "TLSv1_2" or "TLSv1_3"`)
 	errTexts         = errors.New(`not a list of texts, such as ["http/1.1"]`)
+	errUsers         = errors.New(`not a list of users, such as [{ name = "shop", allow = ["db"] }]`)
+	errYesNo         = errors.New("neither true nor false")
 	errBlock         = errors.New("not a block of settings")
 )
 
@@ -152,6 +154,18 @@ func (v value) tlsVersion() (uint16, error) {
 	return 0, errTLS
 }
 
+func (v value) yesNo() (bool, error) {
+	switch raw := v.raw.(type) {
+	case bool:
+		return raw, nil
+	case string:
+		if raw == "true" || raw == "false" {
+			return raw == "true", nil
+		}
+	}
+	return false, errYesNo
+}
+
 func (v value) texts() ([]string, error) {
 	list, ok := v.raw.([]any)
 	if !ok {
@@ -221,8 +235,12 @@ func (v value) String() string {
 // excerptLength is how much of an offending text a mistake shows.
 const excerptLength = 80
 
-// excerpt makes one short printable line of a text.
+// inURL is a user with a password in a URL.
+var inURL = regexp.MustCompile(`://[^\s"']*:[^\s"']*@`)
+
+// excerpt makes one short printable line of a text, without passwords in URLs.
 func excerpt(s string) string {
+	s = inURL.ReplaceAllString(s, "://…@")
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\uFFFD' }), " ")
 	if runes := []rune(s); len(runes) > excerptLength {
 		s = string(runes[:excerptLength]) + "…"

@@ -82,7 +82,7 @@ func TestKeysAreBroughtToSnakeCase(t *testing.T) {
 		"TLSMinVersion":       "tls_min_version",
 		"EnvoyListenerJSON":   "envoy_listener_json",
 		"ALPN":                "alpn",
-		"Enforcing5xx":        "enforcing5xx",
+		"Enforcing5xx":        "enforcing_5xx",
 		"":                    "",
 	} {
 		if got := snake(key); got != want {

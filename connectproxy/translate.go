@@ -163,7 +163,7 @@ func (s spec) upstreamOptions() upstream.Options {
 		Balance:        string(u.Balance),
 		MaxConnections: u.MaxConnections,
 		MaxFailures:    u.PassiveHealth.MaxFailures,
-		SetAside:       u.PassiveHealth.Interval,
+		SetAside:       u.PassiveHealth.BaseEjectionTime,
 		MaxStale:       s.maxStaleEndpoints,
 	}
 }

@@ -32,7 +32,7 @@ func TestEverySettingOfAListenerReachesIt(t *testing.T) {
 			ConnectTimeout: 7 * time.Second,
 			Balance:        config.Ordered,
 			MaxConnections: 8,
-			PassiveHealth:  config.PassiveHealth{MaxFailures: 9, Interval: 10 * time.Second},
+			PassiveHealth:  config.PassiveHealth{MaxFailures: 9, BaseEjectionTime: 10 * time.Second},
 			Limits:         config.Limits{IdleTimeout: 11, MaxLifetime: 12, HalfCloseTimeout: 13},
 		}},
 	}

@@ -15,45 +15,68 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"connect-proxy/connectproxy/watch"
+	"connect-proxy/upstream/answer"
+	"connect-proxy/upstream/watch"
 )
 
 // errUnknown marks an answer that says that the agent knows no such proxy.
 var errUnknown = errors.New("not registered")
 
-// ask gets a proxy's registration. Consul 1.2 knows a managed proxy by its own
+// queryProxy gets a proxy's registration. Consul 1.2 knows a managed proxy by its own
 // endpoint alone, later agents without managed proxies by the other alone, and
 // both say 404 for what they do not know.
-func (a *Agent) ask(id string, q *api.QueryOptions) (answer, error) {
+func (a *Agent) queryProxy(id string, q *api.QueryOptions) (agentAnswer, error) {
 	what := fmt.Sprintf("proxy %s", quoted(id))
 	if a.o.Managed {
 		body, err := a.get("/v1/agent/connect/proxy/"+id, what, q)
 		if !errors.Is(err, errUnknown) {
-			if m, bad := unmarshal[managedAnswer](body); err == nil && (bad != nil || m.ProxyServiceID == "") {
-				err = a.rubbish(what, bad)
-			}
-			return answer{id: id, managed: true, body: body}, err
+			return a.understood(agentAnswer{id: id, managed: true, body: body}, what, err)
 		}
 	}
 	body, err := a.get("/v1/agent/service/"+id, what, q)
-	if s, bad := unmarshal[serviceAnswer](body); err == nil && (bad != nil || s.ID == "") {
-		err = a.rubbish(what, bad)
-	}
-	return answer{id: id, body: body}, err
+	return a.understood(agentAnswer{id: id, body: body}, what, err)
 }
 
-// get returns what the agent said, as long as it is JSON.
+// get returns what the agent said. It is the last answer's own where it is the
+// same.
 func (a *Agent) get(path, what string, q *api.QueryOptions) (string, error) {
-	var raw json.RawMessage
-	if _, err := a.o.Client.Raw().Query(path, &raw, q); err != nil {
+	body, _, err := answer.Query(q.Context(), a.o.Client, path, q, &a.body)
+	switch {
+	case err != nil:
 		return "", a.explain(err, what)
+	case string(body) == a.last.body:
+		return a.last.body, nil
 	}
-	return string(raw), nil
+	return string(body), nil
+}
+
+// understood returns ans if it is about a proxy. An answer that was understood the
+// last time is not looked at again.
+func (a *Agent) understood(ans agentAnswer, what string, err error) (agentAnswer, error) {
+	if err != nil || ans == a.last {
+		return ans, err
+	}
+	var id string
+	if ans.managed {
+		var m managedAnswer
+		m, err = unmarshal[managedAnswer](ans.body)
+		id = m.ProxyServiceID
+	} else {
+		var s serviceAnswer
+		s, err = unmarshal[serviceAnswer](ans.body)
+		id = s.ID
+	}
+	if err != nil || id == "" {
+		return ans, a.unintelligible(what, err)
+	}
+	a.last = ans
+	return ans, nil
 }
 
 var errEmpty = errors.New("it is about nothing")
 
-func (a *Agent) rubbish(what string, err error) error {
+// unintelligible is the error of an answer that makes no sense.
+func (a *Agent) unintelligible(what string, err error) error {
 	if err == nil {
 		err = errEmpty
 	}
@@ -112,7 +135,7 @@ func (a *Agent) explain(err error, what string) error {
 	case errors.As(err, &asked):
 		err = withoutURL{asked}
 	case errors.As(err, &syntax), errors.As(err, &typ), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return a.rubbish(what, err)
+		return a.unintelligible(what, err)
 	}
 	return fmt.Errorf("asking %s about %s: %w", a.o.Address, what, err)
 }
@@ -128,7 +151,7 @@ func (a *Agent) explainStatus(s api.StatusError, what string) error {
 	switch s.Code {
 	case http.StatusNotFound:
 		if !strings.Contains(strings.ToLower(s.Body), "unknown") { // said by no agent that looked for the ID
-			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check that -http-addr names a Consul agent, with the right path", a.o.Address, what, said(s.Body)),
+			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check that -http-addr names a Consul agent, with the right path", a.o.Address, what, excerptOf(s.Body)),
 				errors.Join(errUnknown, s))
 		}
 		return watch.Explained(fmt.Sprintf("%s is %v at %s: check the ID, or list what is registered with: consul services list, or GET /v1/agent/services", what, errUnknown, a.o.Address),
@@ -138,7 +161,7 @@ func (a *Agent) explainStatus(s api.StatusError, what string) error {
 	case http.StatusTooManyRequests:
 		return watch.Explained(fmt.Sprintf("%s has no time for the question about %s (429): raise its limits if this lasts", a.o.Address, what), s)
 	}
-	text := fmt.Sprintf("%s answered the question about %s with status %d: %s", a.o.Address, what, s.Code, said(s.Body))
+	text := fmt.Sprintf("%s answered the question about %s with status %d: %s", a.o.Address, what, s.Code, excerptOf(s.Body))
 	if hint := watch.Hint(s); hint != "" {
 		text += ": " + hint
 	}
@@ -164,8 +187,8 @@ func (a *Agent) missingPermission(body string) string {
 // secret is what tokens look like, and IDs that nobody misses.
 var secret = regexp.MustCompile(`[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`)
 
-// said is the beginning of a body that came with an error.
-func said(body string) string {
+// excerptOf is the beginning of a body that came with an error.
+func excerptOf(body string) string {
 	if s := excerpt(secret.ReplaceAllString(body, "…")); s != "" {
 		return s
 	}
