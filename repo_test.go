@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/dynamic", []string{"config", "listener/"}},
 	{"connectproxy/allowlist", nil},
 	{"connectproxy/regularfile", nil},
 	{"config", []string{"upstream/answer", "upstream/watch", "connectproxy/allowlist", "connectproxy/regularfile"}},
