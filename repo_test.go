@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/accesslog", []string{"config", "listener", "connectproxy/logwriter"}},
 	{"connectproxy/dynamic", []string{"config", "listener/"}},
 	{"connectproxy/allowlist", nil},
 	{"connectproxy/regularfile", nil},
