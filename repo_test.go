@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/agent", []string{"config", "connectproxy/queue", "connectproxy/regularfile", "upstream/answer"}},
 	{"connectproxy/accesslog", []string{"config", "listener", "connectproxy/logwriter"}},
 	{"connectproxy/dynamic", []string{"config", "listener/"}},
 	{"connectproxy/allowlist", nil},
