@@ -87,6 +87,8 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/micro", []string{"config", "upstream/loglimit", "connectproxy/micro/broker", "connectproxy/rebinding", "connectproxy/requestbody", "listener", "listener/secure"}},
+	{"connectproxy/micro/broker", []string{"config", "upstream/loglimit"}},
 	{"connectproxy/agent", []string{"config", "connectproxy/queue", "connectproxy/regularfile", "upstream/answer"}},
 	{"connectproxy/accesslog", []string{"config", "listener", "connectproxy/logwriter"}},
 	{"connectproxy/dynamic", []string{"config", "listener/"}},
