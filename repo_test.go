@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/edge", []string{"config", "connectproxy/certfiles", "connectproxy/fileowner", "listener", "listener/secure"}},
 	{"connectproxy/byname", []string{"config", "listener/", "connectproxy/dynamic", "connectproxy/rebinding", "connectproxy/requestbody", "upstream/loglimit"}},
 	{"connectproxy/micro", []string{"config", "upstream/loglimit", "connectproxy/micro/broker", "connectproxy/rebinding", "connectproxy/requestbody", "listener", "listener/secure"}},
 	{"connectproxy/micro/broker", []string{"config", "upstream/loglimit"}},
