@@ -87,6 +87,7 @@ var star = []struct {
 	pkg string
 	may []string
 }{
+	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/edge", []string{"config", "connectproxy/certfiles", "connectproxy/fileowner", "listener", "listener/secure"}},
 	{"connectproxy/byname", []string{"config", "listener/", "connectproxy/dynamic", "connectproxy/rebinding", "connectproxy/requestbody", "upstream/loglimit"}},
 	{"connectproxy/micro", []string{"config", "upstream/loglimit", "connectproxy/micro/broker", "connectproxy/rebinding", "connectproxy/requestbody", "listener", "listener/secure"}},
@@ -116,7 +117,6 @@ var star = []struct {
 	{"upstream/loglimit", nil},
 	{"connectproxy/watch", nil},
 	{"connectproxy/admin", []string{"listener"}},
-	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
 	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
 	{"upstream", []string{"connectproxy/watch"}},
 	{"listener/listenertest", nil},

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,11 @@ func TestAShortenedRunWritesNoDocument(t *testing.T) {
 		"":                  "docs",
 		"-secs 0.5":         "docs",
 		"-docs out":         "out",
-		"-rounds 4":         "",
+		"-rounds 5":         "",
 		"-rows new":         "",
 		"-peers haproxy":    "",
+		"-variant a=":       "",
+		"-keep x -write":    "docs",
 		"-docs= -rounds 11": "",
 	} {
 		var out bytes.Buffer
@@ -41,15 +44,44 @@ func TestRowsAndPeersAreChosenByName(t *testing.T) {
 	if got := strings.Join(kindNames(o.kinds), ", "); got != "connect-proxy, consul connect proxy, nginx stream" {
 		t.Errorf("%s", got)
 	}
-	if o, ok := parse(nil, &out); !ok || len(o.kinds) != len(peer.Kinds()) {
+	if o, ok := parse(nil, &out); !ok || len(o.kinds) != len(peer.Kinds())+len(peer.Choices()) {
 		t.Errorf("%v", kindNames(o.kinds))
+	}
+	if o, ok := parse(strings.Fields("-rows rtt-*,held"), &out); !ok || strings.Join(o.rows, " ") != "rtt-1 rtt-32 held" {
+		t.Errorf("%v", o.rows)
+	}
+}
+
+func TestWhatObservingCostsIsMeasuredWhereItIsAskedForAndInWholeSeconds(t *testing.T) {
+	var out strings.Builder
+	o, ok := parse([]string{"-peers", "observed", "-rows", "new"}, &out)
+	if !ok || len(o.kinds) != 2 || !o.kinds[1].Observed || o.window < peer.ScrapeEvery {
+		t.Errorf("%+v: %s", o, &out)
+	}
+	if o, ok := parse([]string{"-rows", "new"}, &out); !ok || slices.ContainsFunc(o.kinds, func(k peer.Kind) bool { return k.Observed }) {
+		t.Errorf("%+v: %s", o, &out)
+	}
+}
+
+func TestVariantsAreComparedWithOursAlone(t *testing.T) {
+	var out bytes.Buffer
+	o, ok := parse([]string{"-variant", "json=-log-json", "-variant", "plain="}, &out)
+	if got := strings.Join(kindNames(o.kinds), ", "); !ok || got != "connect-proxy, json, plain" || o.rounds != compared {
+		t.Errorf("%s, %d rounds, %s", got, o.rounds, out.String())
+	}
+	o, ok = parse([]string{"-peers", "hap", "-variant", "plain=", "-rounds", "3"}, &out)
+	if got := strings.Join(kindNames(o.kinds), ", "); !ok || got != "connect-proxy, HAProxy, plain" || o.rounds != 3 {
+		t.Errorf("%s, %d rounds, %s", got, o.rounds, out.String())
 	}
 }
 
 func TestWrongUsageIsNamed(t *testing.T) {
 	for line, want := range map[string]string{
 		"-rows rtt-2":  `there is no row "rtt-2"`,
-		"-peers envoy": `there is no peer "envoy"`,
+		"-peers squid": `there is no peer "squid"`,
+		"-rows quiet":  `there is no row "quiet"`,
+		"-variant x":   "a variant is",
+		"-write":       "-keep",
 		"-rounds 0":    "wrong usage",
 		"-secs 0":      "wrong usage",
 		"extra":        "wrong usage",

@@ -25,6 +25,16 @@ var besides = []struct {
 	p50, p99 float64
 }{{busy: 0}, {1, 0.35, 3}, {8, 1, 8}, {32, 2, 15}}
 
+// busyCounts are those numbers but zero.
+func busyCounts() (counts []int) {
+	for _, k := range besides {
+		if k.busy > 0 {
+			counts = append(counts, k.busy)
+		}
+	}
+	return counts
+}
+
 // quietConns is how many quiet connections there are.
 const quietConns = 2
 
@@ -32,7 +42,8 @@ func quietName(busy int) string { return "quiet-" + strconv.Itoa(busy) }
 
 // quietRows measure connections that ask for little beside others that download
 // without pause.
-func quietRows(takes func(options) time.Duration) (rows []row) {
+func quietRows() (rows []row) {
+	takes := func(o options) time.Duration { return o.window + 2*warm + 150*time.Millisecond }
 	for _, k := range besides {
 		name, work := quietName(k.busy), fmt.Sprintf("64 bytes there and back, %d connections, beside %d that download", quietConns, k.busy)
 		r := row{name: name, takes: takes, run: func(ctx context.Context, b *bench, p *peer.Pair) error {

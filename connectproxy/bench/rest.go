@@ -22,11 +22,13 @@ const (
 )
 
 var idleRow = row{
-	name:  "idle",
-	fresh: true,
-	fits:  func(k peer.Kind) bool { return !k.Slow },
-	takes: func(options) time.Duration { return 2*rest + 4*time.Second },
-	run:   idle,
+	name:    "idle",
+	fresh:   true,
+	rounds:  1,
+	choices: true,
+	fits:    func(k peer.Kind) bool { return !k.Slow },
+	takes:   func(options) time.Duration { return 2*rest + 4*time.Second },
+	run:     idle,
 	metrics: []report.Metric{
 		{Key: "idle.memory", Work: "1,000 idle connections after 1 MiB each", Unit: "kB/conn", Target: report.Target{Limited: true, Limit: 40}},
 		{Key: "idle.after", Work: "the same, 3 s after their end", Unit: "kB/conn"},
@@ -35,11 +37,12 @@ var idleRow = row{
 }
 
 var heldRow = row{
-	name:  "held",
-	fresh: true,
-	fits:  func(k peer.Kind) bool { return !k.Slow && !k.Reference },
-	takes: func(o options) time.Duration { return 4*time.Second + time.Duration(o.connections)*time.Millisecond },
-	run:   held,
+	name:   "held",
+	fresh:  true,
+	rounds: 1,
+	fits:   func(k peer.Kind) bool { return !k.Slow && !k.Reference },
+	takes:  func(o options) time.Duration { return 8*time.Second + time.Duration(o.connections)*time.Millisecond },
+	run:    held,
 	metrics: []report.Metric{
 		{Key: "held.served", Work: "many connections held at once", Unit: "share served", More: true, Target: report.Target{Limited: true, Limit: 1}},
 		{Key: "held.conns", Work: "many connections held at once", Unit: "connections", More: true},
@@ -50,19 +53,20 @@ var heldRow = row{
 }
 
 var agentRow = row{
-	name:  "agent",
-	fits:  func(k peer.Kind) bool { return k.Agent },
-	takes: func(o options) time.Duration { return o.window + rest + 4*time.Second },
-	run:   agentRequests,
+	name:   "agent",
+	rounds: 1,
+	fits:   func(k peer.Kind) bool { return k.Agent },
+	takes:  func(o options) time.Duration { return o.window + rest + 4*time.Second },
+	run:    agentRequests,
 	metrics: []report.Metric{
 		// Not zero: a watch may come round meanwhile.
 		{Key: "agent.requests", Work: "requests to the agent", Unit: "requests/conn", Target: report.Target{Limited: true, Limit: 0.01}},
 	},
 }
 
-// settled is the memory of a pair that has served some connections, which are
+// baseline is the memory of a pair that has served some connections, which are
 // gone again.
-func settled(ctx context.Context, b *bench, p *peer.Pair) (int64, error) {
+func baseline(ctx context.Context, b *bench, p *peer.Pair) (int64, error) {
 	few := b.client(p).Hold()
 	_, err := few.Grow(ctx, 20, load.Ask{Request: 64, Answer: 64}, openWithin)
 	few.Close()
@@ -77,7 +81,7 @@ func settled(ctx context.Context, b *bench, p *peer.Pair) (int64, error) {
 
 // idle opens connections that carry something each and then rest.
 func idle(ctx context.Context, b *bench, p *peer.Pair) error {
-	before, err := settled(ctx, b, p)
+	before, err := baseline(ctx, b, p)
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ func idle(ctx context.Context, b *bench, p *peer.Pair) error {
 
 // held opens very many connections and asks each again when all are open.
 func held(ctx context.Context, b *bench, p *peer.Pair) error {
-	before, err := settled(ctx, b, p)
+	before, err := baseline(ctx, b, p)
 	if err != nil {
 		return err
 	}
@@ -172,7 +176,7 @@ func agentRequests(ctx context.Context, b *bench, p *peer.Pair) error {
 		return err
 	}
 	// What a start asks for, and first connections do, is over by then.
-	if _, err = settled(ctx, b, p); err == nil {
+	if _, err = baseline(ctx, b, p); err == nil {
 		err = pause(ctx, rest)
 	}
 	if err == nil {

@@ -3,10 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"connect-proxy/connectproxy/bench/load"
@@ -24,7 +28,7 @@ var counts = []int{1, 3, 10, 30, 100, 300, 1000, 3000, 10_000}
 var sweepAsk = load.Ask{Request: 64, Answer: 16 << 10}
 
 func sweepTakes(o options) time.Duration {
-	return time.Duration(len(counts))*(o.window+warm) + 10*time.Second
+	return time.Duration(len(counts))*(o.window+warm) + 15*time.Second
 }
 
 // sweep opens more and more connections and has all of them ask at once.
@@ -60,13 +64,15 @@ func (b *bench) sweep(ctx context.Context, p *peer.Pair) error {
 func sweepKey(what string, n int) string { return fmt.Sprintf("%s.%s.%d", sweepName, what, n) }
 
 // points are the medians of the sweeps of one peer.
-func (b *bench) points(what, peer string) (points []report.Point) {
-	for _, n := range counts {
-		n = min(n, b.lab.Connections)
-		if s, ok := b.figures.Summary(sweepKey(what, n), peer); ok {
+func points(f *report.Figures, what, peer string) (points []report.Point) {
+	for key := range f.Values {
+		text, found := strings.CutPrefix(key, sweepName+"."+what+".")
+		n, err := strconv.Atoi(text)
+		if s, ok := f.Summary(key, peer); found && err == nil && ok {
 			points = append(points, report.Point{X: float64(n), Y: s.Median})
 		}
 	}
+	slices.SortFunc(points, func(a, b report.Point) int { return cmp.Compare(a.X, b.X) })
 	return points
 }
 
@@ -75,20 +81,13 @@ const (
 	rateFile = "performance-throughput.svg"
 	p99File  = "performance-p99.svg"
 	busyFile = "performance-busy.svg"
+
+	fleetFile     = "performance-fleet.svg"
+	upstreamsFile = "performance-upstreams.svg"
 )
 
-// busyPoints are the medians of one peer's rows beside busy connections.
-func (b *bench) busyPoints(peer string) (points []report.Point) {
-	for _, k := range besides {
-		if s, ok := b.figures.Summary(quietName(k.busy)+".p99", peer); ok && k.busy > 0 {
-			points = append(points, report.Point{X: float64(k.busy), Y: s.Median})
-		}
-	}
-	return points
-}
-
-// charts are the plots.
-func (b *bench) charts() map[string]report.Chart {
+// charts are the plots, by file.
+func charts(f *report.Figures) map[string]report.Chart {
 	const x = "connections (each asks 64 bytes, gets 16 KiB, and asks again)"
 	rate := report.Chart{Title: "Throughput against the number of connections", X: x, Y: "Gbit/s"}
 	p99 := report.Chart{Title: "99th percentile of the answer's time against the number of connections", X: x, Y: "ms", LogY: true}
@@ -96,22 +95,28 @@ func (b *bench) charts() map[string]report.Chart {
 		Title: "99th percentile of a small request's time beside busy connections",
 		X:     "connections that download without pause, beside 2 that ask 64 bytes", Y: "ms", LogY: true,
 	}
-	for _, k := range b.options.kinds {
+	for _, k := range allKinds() {
+		if k.Variant {
+			continue
+		}
 		line := report.Line{Name: k.Name, Strong: k.Name == peer.Ours, Dashed: k.Reference}
-		line.Points = b.points("rate", k.Name)
+		line.Points = points(f, "rate", k.Name)
 		rate.Lines = append(rate.Lines, line)
-		line.Points = b.points("p99", k.Name)
+		line.Points = points(f, "p99", k.Name)
 		p99.Lines = append(p99.Lines, line)
-		line.Points = b.busyPoints(k.Name)
+		line.Points = pointsOf(f, k.Name, busyCounts(), func(n int) string { return quietName(n) + ".p99" })
 		busy.Lines = append(busy.Lines, line)
 	}
-	return map[string]report.Chart{rateFile: rate, p99File: p99, busyFile: busy}
+	all := fleetCharts(f)
+	all[rateFile], all[p99File], all[busyFile] = rate, p99, busy
+	return all
 }
 
-// draw writes the plots that have any points to a directory and gives their titles by file.
-func (b *bench) draw(dir string) (map[string]string, error) {
+// draw writes the plots that have any points to a directory and gives their
+// titles by file.
+func draw(f *report.Figures, dir string) (map[string]string, error) {
 	titles := map[string]string{}
-	for file, chart := range b.charts() {
+	for file, chart := range charts(f) {
 		if chart.Empty() {
 			continue
 		}

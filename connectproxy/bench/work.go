@@ -13,7 +13,7 @@ import (
 )
 
 // warm is how long a load runs before it is measured.
-const warm = 250 * time.Millisecond
+const warm = 200 * time.Millisecond
 
 // stopwatch is what processes have spent at the marks of a window.
 type stopwatch struct {
@@ -30,8 +30,8 @@ func (s *stopwatch) mark() {
 	s.marks = append(s.marks, spent)
 }
 
-// spent is the time between the two marks.
-func (s *stopwatch) spent() (time.Duration, error) {
+// elapsed is the time between the two marks.
+func (s *stopwatch) elapsed() (time.Duration, error) {
 	if s.err != nil || len(s.marks) != 2 {
 		return 0, fmt.Errorf("measuring what was spent: %w", s.err)
 	}
@@ -53,7 +53,7 @@ func newConnections(ctx context.Context, b *bench, p *peer.Pair) error {
 	if err != nil {
 		return err
 	}
-	spent, err := cpu.spent()
+	spent, err := cpu.elapsed()
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func newConnections(ctx context.Context, b *bench, p *peer.Pair) error {
 	b.add("new.rate", p, float64(v.Done)/v.Took.Seconds())
 	b.add("new.cpu", p, micros(spent)/float64(v.Done))
 	if p.Kind.Agent {
-		spent, err := agent.spent()
+		spent, err := agent.elapsed()
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (k bulk) run(ctx context.Context, b *bench, p *peer.Pair) error {
 	if err != nil {
 		return err
 	}
-	spent, err := cpu.spent()
+	spent, err := cpu.elapsed()
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (k rtt) run(ctx context.Context, b *bench, p *peer.Pair) error {
 	if err != nil {
 		return err
 	}
-	spent, err := cpu.spent()
+	spent, err := cpu.elapsed()
 	if err != nil {
 		return err
 	}

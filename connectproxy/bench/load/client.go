@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +18,12 @@ const patience = 20 * time.Second
 
 // Client opens connections to one address. It is safe for any goroutine.
 type Client struct {
-	address string
-	sources []net.IP
-	next    atomic.Uint64
+	address  string
+	sources  []net.IP
+	next     atomic.Uint64
+	tls      *tls.Config // nil for none
+	greeting Greeting    // empty for none
+	resumed  atomic.Int64
 }
 
 // NewClient is a client of address, host:port. Connections come from the
@@ -28,6 +32,14 @@ type Client struct {
 func NewClient(address string, sources ...net.IP) *Client {
 	return &Client{address: address, sources: sources}
 }
+
+// WithTLS is a client of the same address whose connections begin with TLS.
+func (c *Client) WithTLS(cfg *tls.Config) *Client {
+	return &Client{address: c.address, sources: c.sources, tls: cfg}
+}
+
+// Resumed is how many of its connections have resumed a session.
+func (c *Client) Resumed() int64 { return c.resumed.Load() }
 
 // conn is a connection that ends with its context.
 type conn struct {
@@ -53,11 +65,35 @@ func (c *Client) open(ctx context.Context, first []byte) (*conn, error) {
 	}
 	made := &conn{Conn: raw, release: context.AfterFunc(ctx, func() { raw.Close() })}
 	raw.SetDeadline(time.Now().Add(patience))
-	if _, err := raw.Write(first); err != nil {
+	if err := c.secure(ctx, made); err != nil {
+		made.end()
+		return nil, err
+	}
+	if err := c.greeting.greet(made); err != nil {
+		made.end()
+		return nil, err
+	}
+	if _, err := made.Write(first); err != nil {
 		made.end()
 		return nil, err
 	}
 	return made, nil
+}
+
+// secure shakes hands, if the client does.
+func (c *Client) secure(ctx context.Context, one *conn) error {
+	if c.tls == nil {
+		return nil
+	}
+	secured := tls.Client(one.Conn, c.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("shaking hands: %w", err)
+	}
+	if secured.ConnectionState().DidResume {
+		c.resumed.Add(1)
+	}
+	one.Conn = secured
+	return nil
 }
 
 // Check carries one request there and back: is anybody there?

@@ -2,13 +2,18 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"connect-proxy/listener/listenertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +38,7 @@ func application(t *testing.T) string {
 
 // short is a window, and how often it was marked.
 func short(marks *int) Window {
-	return Window{Warm: time.Millisecond, For: 30 * time.Millisecond, Mark: func() { *marks++ }}
+	return Window{Warm: time.Millisecond, For: 300 * time.Millisecond, Mark: func() { *marks++ }}
 }
 
 func TestTransfersCountWhatMovedWithinTheWindow(t *testing.T) {
@@ -56,13 +61,39 @@ func TestVisitsAreCountedAndSoAreTheirFailures(t *testing.T) {
 	if len(v.Times) != int(v.Done) || v.Times[0] <= 0 || !slices.IsSorted(v.Times) {
 		t.Errorf("%d times of %d", len(v.Times), v.Done)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if v, err := NewClient(listenertest.Refusing(t)).Visit(t.Context(), 3, short(&marks)); err == nil || v.Failed == 0 || v.Done != 0 {
+		t.Errorf("nobody there: %+v, %v", v, err)
+	}
+}
+
+func TestAClientWithTLSCountsTheSessionsThatItResumes(t *testing.T) {
+	ca := listenertest.NewCA(t)
+	server := ca.ServerTLS(ca.Leaf(t, "web"))
+	server.ClientAuth = tls.NoClientCert
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
-	if v, err := NewClient(ln.Addr().String()).Visit(t.Context(), 3, short(&marks)); err == nil || v.Failed == 0 || v.Done != 0 {
-		t.Errorf("nobody there: %+v, %v", v, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { _ = Serve(ctx, ln) })
+	t.Cleanup(func() { cancel(); work.Wait() })
+	full := &tls.Config{InsecureSkipVerify: true}
+	resuming := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(0), ServerName: "web"}
+	plain := NewClient(ln.Addr().String())
+	for _, tt := range []struct {
+		cfg  *tls.Config
+		want int64
+	}{{full, 0}, {resuming, 2}} {
+		c := plain.WithTLS(tt.cfg)
+		for range 3 {
+			if err := c.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := c.Resumed(); got != tt.want {
+			t.Errorf("%d of 3 resumed, not %d", got, tt.want)
+		}
 	}
 }
 
@@ -114,5 +145,37 @@ func TestARequestSaysItsLengths(t *testing.T) {
 	}
 	if got := request(3, 1); len(got) != headerLen || got[3] != headerLen {
 		t.Errorf("too short: %v", got)
+	}
+}
+
+func TestAGreetingIsAnsweredBeforeTheRequest(t *testing.T) {
+	application := application(t)
+	for _, g := range []Greeting{SOCKS5("db"), CONNECT("db")} {
+		proxy := listenertest.NewServer(t, func(c *net.TCPConn) {
+			if _, err := io.ReadFull(c, make([]byte, len(g.ask))); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, g.begins+strings.Repeat("\x00", g.answer-len(g.begins)))
+			to, err := net.Dial("tcp", application)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(to, c); _ = to.Close() }()
+			_, _ = io.Copy(c, to)
+		})
+		if err := NewClient(proxy.Addr()).Greeting(g).Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCallsAreAnsweredWithWhatTheySend(t *testing.T) {
+	var marks int
+	v, err := NewClient(application(t)).Calls(t.Context(), "db", short(&marks))
+	if err != nil || v.Done == 0 || v.Failed != 0 || marks != 2 || len(v.Times) != int(v.Done) {
+		t.Errorf("%+v, %d marks, %v", v, marks, err)
+	}
+	if _, err := NewClient(listenertest.Refusing(t)).Calls(t.Context(), "db", short(&marks)); err == nil {
+		t.Error("calls of nobody have no error")
 	}
 }

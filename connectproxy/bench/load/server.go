@@ -15,6 +15,7 @@ const (
 	opSink   = 's' // everything is taken, until its end
 	opSource = 'd' // bytes come until the client closes
 	opAnswer = 'r' // requests are answered, until the end
+	opCall   = 'P' // calls are, which begin with POST
 )
 
 // chunk is what a transfer reads and writes at a time.
@@ -79,6 +80,8 @@ func serve(c net.Conn) {
 		r := bufio.NewReaderSize(c, 1<<10)
 		for answer(c, r) == nil {
 		}
+	case opCall:
+		answerCalls(c)
 	}
 }
 

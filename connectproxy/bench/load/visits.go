@@ -42,13 +42,18 @@ func (c *Client) Visit(ctx context.Context, atATime int, w Window) (Visits, erro
 			}
 		})
 	}
-	v := Visits{Took: w.run(ctx, &p)}
+	took := w.run(ctx, &p)
 	work.Wait()
-	v.Times = slices.Concat(times...)
-	slices.Sort(v.Times)
-	v.Done, v.Failed, v.Err = int64(len(v.Times)), failed.n, failed.first
+	v := Visits{Times: slices.Concat(times...), Failed: failed.n, Err: failed.first}
+	v.count(took)
 	if v.Done == 0 && ctx.Err() == nil {
 		return v, fmt.Errorf("opening connections: none of %d was answered: %w", v.Failed, v.Err)
 	}
 	return v, ctx.Err()
+}
+
+// count counts the times, which have all come.
+func (v *Visits) count(took time.Duration) {
+	slices.Sort(v.Times)
+	v.Done, v.Took = int64(len(v.Times)), took
 }

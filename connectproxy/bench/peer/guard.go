@@ -65,10 +65,10 @@ func newGuard() (*guard, error) {
 	return &guard{cmd: cmd, in: in}, nil
 }
 
-func (g *guard) begun(pgid int) { g.tell("+", pgid) }
-func (g *guard) ended(pgid int) { g.tell("-", pgid) }
+func (g *guard) begun(pgid int) { g.send("+", pgid) }
+func (g *guard) ended(pgid int) { g.send("-", pgid) }
 
-func (g *guard) tell(sign string, pgid int) {
+func (g *guard) send(sign string, pgid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fmt.Fprintf(g.in, "%s%d\n", sign, pgid)

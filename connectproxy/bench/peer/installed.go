@@ -4,18 +4,22 @@ package peer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"text/template"
 )
 
-// settings are what the templates below testdata/bench are filled with.
-type settings struct {
+// templateData are what the templates below testdata/bench are filled with.
+type templateData struct {
 	Side                   string // "client" or "server"
 	Listen, Target         string
 	Certificate, Authority string
@@ -26,13 +30,19 @@ type settings struct {
 	Connections, Descriptors int
 }
 
+// Addresses in parts.
+func (s templateData) ListenHost() string { return hostOf(s.Listen) }
+func (s templateData) ListenPort() int    { return portOf(s.Listen) }
+func (s templateData) TargetHost() string { return hostOf(s.Target) }
+func (s templateData) TargetPort() int    { return portOf(s.Target) }
+
 // write fills in a template for both sides, the server's first.
 func (l *Lab) write(name string, s site, modules ...string) (files [2]string, err error) {
 	t, err := template.ParseFiles(filepath.Join(l.Root, "testdata", "bench", name+".tmpl"))
 	if err != nil {
 		return files, fmt.Errorf("reading a template: %w", err)
 	}
-	both := settings{
+	both := templateData{
 		Authority:   l.certificates.Authority,
 		ServerName:  serverName,
 		Dir:         l.Dir,
@@ -45,7 +55,7 @@ func (l *Lab) write(name string, s site, modules ...string) (files [2]string, er
 	server.Listen, server.Target = loopback(s.between), l.app
 	client.Side, client.Certificate = "client", l.certificates.Client
 	client.Listen, client.Target = loopback(s.listen), loopback(s.between)
-	for i, one := range []settings{server, client} {
+	for i, one := range []templateData{server, client} {
 		var text bytes.Buffer
 		if err := t.Execute(&text, one); err != nil {
 			return files, fmt.Errorf("filling in a template: %w", err)
@@ -161,6 +171,43 @@ func stunnelCommands(_ context.Context, l *Lab, s site) (c [2][]string, err erro
 	files, err := l.write("stunnel.conf", s)
 	for i, file := range files {
 		c[i] = []string{path, file}
+	}
+	return c, err
+}
+
+// envoyVariable names Envoy's binary where it is not in PATH.
+const envoyVariable = "ENVOY"
+
+// envoyPath finds Envoy, which Debian does not package.
+func envoyPath() (string, error) {
+	name := cmp.Or(os.Getenv(envoyVariable), "envoy")
+	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("envoy is not installed (%s names its binary): %w", envoyVariable, err)
+	}
+	return path, nil
+}
+
+func findEnvoy(ctx context.Context, l *Lab) (string, error) {
+	path, err := envoyPath()
+	if err != nil {
+		return "", err
+	}
+	version, err := l.says(ctx, `/\d[\d.]+/`, path, "--version")
+	return "Envoy " + strings.Trim(version, "/"), err
+}
+
+func envoyCommands(_ context.Context, l *Lab, s site) (c [2][]string, err error) {
+	path, err := envoyPath()
+	if err != nil {
+		return c, err
+	}
+	files, err := l.write("envoy.yaml", s)
+	for i, file := range files {
+		c[i] = []string{path, "-c", file, "--concurrency", strconv.Itoa(runtime.NumCPU()), "--disable-hot-restart", "--log-level", "warning"}
 	}
 	return c, err
 }

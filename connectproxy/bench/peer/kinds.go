@@ -4,6 +4,7 @@ package peer
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 )
 
@@ -14,8 +15,18 @@ type Kind struct {
 	// Reference is what no user would choose: it is shown and does not count as
 	// a peer.
 	Reference bool
+	// Variant is ours once more, of another build or with other arguments.
+	Variant bool
+	// Choice is such a variant that shows what a choice costs, in the rows for
+	// it only.
+	Choice bool
 	// Agent says that the pair works with the Consul agent.
 	Agent bool
+	// Hybrid says that its two sides prefer the hybrid key exchange.
+	Hybrid bool
+	// Observed says that its metrics are asked for while it is measured, and every
+	// connection is recorded.
+	Observed bool
 	// Slow is a kind that opens too few connections a second to be asked for
 	// thousands.
 	Slow bool
@@ -26,7 +37,11 @@ type Kind struct {
 	limit string
 	// find gets the program ready and gives its version.
 	find func(context.Context, *Lab) (string, error)
-	// commands are those of the server's side and the client's.
+	// program is a command that takes the flags of `consul connect proxy`; nil
+	// for a kind without an agent.
+	program func(*Lab) []string
+	// commands are those of the server's side and the client's, of a kind
+	// without a program.
 	commands func(context.Context, *Lab, site) ([2][]string, error)
 }
 
@@ -37,14 +52,15 @@ const (
 )
 
 // login is the limit that a login shell gives. Programs that need more raise
-// it, as all but stunnel do or are configured to.
+// it, as all but Envoy and stunnel do or are configured to.
 const login = "1024"
 
 // Kinds are all of them, in the order of the report.
 func Kinds() []Kind {
 	return []Kind{
-		{Name: Ours, Agent: true, service: "ours", limit: login, find: findOurs, commands: oursCommands},
-		{Name: Builtin, Agent: true, service: "builtin", limit: login, find: findBuiltin, commands: builtinCommands},
+		{Name: Ours, Agent: true, service: "ours", limit: login, find: findOurs, program: oursProgram},
+		{Name: Builtin, Agent: true, service: "builtin", limit: login, find: findBuiltin, program: builtinProgram},
+		{Name: "Envoy", service: "envoy", limit: "hard", find: findEnvoy, commands: envoyCommands},
 		{Name: "ghostunnel", service: "ghostunnel", limit: login, find: findGhostunnel, commands: ghostunnelCommands},
 		{Name: "HAProxy", service: "haproxy", limit: login, find: findHAProxy, commands: haproxyCommands},
 		{Name: "nginx stream", service: "nginx", limit: login, find: findNginx, commands: nginxCommands},
@@ -54,19 +70,17 @@ func Kinds() []Kind {
 }
 
 func findOurs(ctx context.Context, l *Lab) (string, error) {
-	if err := l.goBuild(ctx, "connect-proxy", ".", ".", false); err != nil {
+	if err := l.goBuild(ctx, Ours, l.Root, ".", false); err != nil {
 		return "", err
 	}
 	if err := l.needAgent(ctx); err != nil {
 		return "", err
 	}
-	version, err := l.output(ctx, l.binary("connect-proxy"), "version")
+	version, err := l.output(ctx, l.binary(Ours), "version")
 	return "this tree: " + version, err
 }
 
-func oursCommands(_ context.Context, l *Lab, s site) (c [2][]string, err error) {
-	return l.sidecars("ours", s, l.binary("connect-proxy")), nil
-}
+func oursProgram(l *Lab) []string { return []string{l.binary(Ours)} }
 
 func findBuiltin(ctx context.Context, l *Lab) (string, error) {
 	if err := l.needAgent(ctx); err != nil {
@@ -77,24 +91,30 @@ func findBuiltin(ctx context.Context, l *Lab) (string, error) {
 	return first, err
 }
 
-func builtinCommands(_ context.Context, l *Lab, s site) (c [2][]string, err error) {
-	return l.sidecars("builtin", s, l.agent.binary, "connect", "proxy"), nil
+func builtinProgram(l *Lab) []string { return []string{l.agent.binary, "connect", "proxy"} }
+
+// sidecar is the command of a kind with a program for one service.
+func (k Kind) sidecar(l *Lab, agent, service string) []string {
+	command := append(k.program(l), "-http-addr", agent, "-sidecar-for", service)
+	if k.Observed {
+		command = append(command, l.observed(service)...)
+	}
+	return command
 }
 
-// sidecars are the two commands of a program with the flags of
-// `consul connect proxy`.
-func (l *Lab) sidecars(name string, s site, program ...string) [2][]string {
-	client, server := l.services(name)
-	with := func(service string) []string {
-		return append(program[:len(program):len(program)], "-http-addr", s.agent, "-sidecar-for", service)
+// commandsAt are those of both sides.
+func (k Kind) commandsAt(ctx context.Context, l *Lab, s site) ([2][]string, error) {
+	if k.program == nil {
+		return k.commands(ctx, l, s)
 	}
-	return [2][]string{with(server), with(client)}
+	client, server := services(k.service)
+	return [2][]string{k.sidecar(l, s.agent, server), k.sidecar(l, s.agent, client)}, nil
 }
 
 func findGhostunnel(ctx context.Context, l *Lab) (string, error) {
 	const pkg = "github.com/ghostunnel/ghostunnel"
 	// Without cgo this release does not compile.
-	if err := l.goBuild(ctx, "ghostunnel", "testdata/bench", pkg, true); err != nil {
+	if err := l.goBuild(ctx, "ghostunnel", filepath.Join(l.Root, "testdata", "bench"), pkg, true); err != nil {
 		return "", err
 	}
 	version, err := l.output(ctx, "go", "list", "-C", l.Root+"/testdata/bench", "-m", "-f", "{{.Version}}", pkg)

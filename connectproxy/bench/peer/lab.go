@@ -133,13 +133,28 @@ func (l *Lab) goBuild(ctx context.Context, name, dir, pkg string, cgo bool) erro
 		env = "CGO_ENABLED=1"
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o", l.binary(name), pkg)
-	cmd.Dir = filepath.Join(l.Root, dir)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env, "GOWORK=off")
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w: %s", name, err, lastLine(out))
 	}
 	return nil
+}
+
+// Commit names the last revision that changed the program that is measured,
+// with a word if its source has been changed since.
+func (l *Lab) Commit(ctx context.Context) string {
+	program := []string{"--", "*.go", "go.mod", "go.sum", ":!*_test.go", ":!connectproxy/bench"}
+	name, err := l.output(ctx, append([]string{"git", "-C", l.Root, "log", "-1", "--format=%h"}, program...)...)
+	if err != nil {
+		return "unknown"
+	}
+	changes, err := l.output(ctx, append([]string{"git", "-C", l.Root, "status", "--porcelain"}, program...)...)
+	if err != nil || changes != "" {
+		name += " with changes"
+	}
+	return name
 }
 
 func (l *Lab) binary(name string) string { return filepath.Join(l.Dir, name) }

@@ -4,6 +4,7 @@ package peer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,12 @@ import (
 // site is where a pair works.
 type site struct {
 	listen, between int
+	// named is where the client's side is told where to go; zero for kinds that
+	// cannot be.
+	named int
+	// calls is where clients of Micro call services; zero for kinds that they
+	// cannot call through.
+	calls int
 	// agent is the address at which the proxies find it.
 	agent string
 }
@@ -44,11 +51,14 @@ func (l *Lab) Prepare(ctx context.Context, k Kind) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, err := freePorts(2)
+	first, err := freePorts(4)
 	if err != nil {
 		return nil, err
 	}
 	p := &Pair{Kind: k, Version: version, lab: l, site: site{listen: first, between: first + 1}}
+	if k.Name == Ours {
+		p.site.named, p.site.calls = first+2, first+3
+	}
 	if k.Agent {
 		p.site.agent = l.agent.address
 		if err := l.register(k.service, p.site); err != nil {
@@ -62,10 +72,25 @@ func (l *Lab) Prepare(ctx context.Context, k Kind) (*Pair, error) {
 // Address is where clients connect.
 func (p *Pair) Address() string { return loopback(p.site.listen) }
 
+// ByName is where clients connect that name the service, and its name.
+func (p *Pair) ByName() (address, name string) {
+	_, server := services(p.Kind.service)
+	return loopback(p.site.named), server
+}
+
+// Calls is where clients of Micro call services, and the name of the pair's.
+func (p *Pair) Calls() (address, name string) {
+	_, server := services(p.Kind.service)
+	return loopback(p.site.calls), server
+}
+
+// Application is where the service itself listens.
+func (p *Pair) Application() string { return p.lab.app }
+
 // Start starts both processes and waits until a first request was answered
 // through them.
 func (p *Pair) Start(ctx context.Context) error {
-	commands, err := p.Kind.commands(ctx, p.lab, p.site)
+	commands, err := p.Kind.commandsAt(ctx, p.lab, p.site)
 	if err != nil {
 		return fmt.Errorf("configuring %s: %w", p.Kind.Name, err)
 	}
@@ -108,6 +133,36 @@ func (p *Pair) Restart(ctx context.Context) error {
 // CPU is what both have spent, what they started included.
 func (p *Pair) CPU() (time.Duration, error) { return sum(p.processes, proc.CPU) }
 
+// Caller is how the server's proxy is called by somebody who has the client's
+// certificate from the agent, for a kind that works with one: the address, and a
+// configuration that offers the key exchanges that the pair's own client would.
+func (p *Pair) Caller() (address string, cfg *tls.Config, err error) {
+	client, _ := services(p.Kind.service)
+	leaf, _, err := p.lab.agent.client.Agent().ConnectCALeaf(client, nil)
+	if err != nil {
+		return "", nil, fmt.Errorf("asking the agent for a certificate: %w", err)
+	}
+	cert, err := tls.X509KeyPair([]byte(leaf.CertPEM), []byte(leaf.PrivateKeyPEM))
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the agent's certificate: %w", err)
+	}
+	cfg = &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		// It proves no host name, and who it is does not matter here.
+		InsecureSkipVerify: true,
+		// Whichever authorities the server names.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
+		CurvePreferences:     []tls.CurveID{tls.CurveP256, tls.CurveP384},
+	}
+	if p.Kind.Hybrid {
+		cfg.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
+	}
+	return loopback(p.site.between), cfg, nil
+}
+
+// ServerCPU is what the server's proxy has spent.
+func (p *Pair) ServerCPU() (time.Duration, error) { return sum(p.processes[:1], proc.CPU) }
+
 // Resident is the memory that both hold, in bytes.
 func (p *Pair) Resident() (int64, error) { return sum(p.processes, proc.Resident) }
 
@@ -149,6 +204,11 @@ func (p *Pair) Counted() (count func() int, stop func(), err error) {
 // withLimit has the command start with a soft limit of descriptors.
 func withLimit(limit string, args []string) []string {
 	return append([]string{"/bin/sh", "-c", `ulimit -Sn "$0"; exec "$@"`, limit}, args...)
+}
+
+func hostOf(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	return host
 }
 
 func portOf(address string) int {

@@ -103,6 +103,7 @@ func sum[N int | int64 | time.Duration](processes []*process, read func(pid int)
 // until asks again and again, until done says nil, ctx ends or the time is up,
 // and then gives done's last answer.
 func until(ctx context.Context, within time.Duration, done func() error) error {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -114,7 +115,7 @@ func until(ctx context.Context, within time.Duration, done func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (after %s)", err, within)
+			return fmt.Errorf("%w (after %s)", err, time.Since(begun).Round(time.Second))
 		case <-ticker.C:
 		}
 	}

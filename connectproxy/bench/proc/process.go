@@ -36,6 +36,30 @@ func Resident(pid int) (int64, error) {
 	return kilobytes(text, "Rss:")
 }
 
+// Memory is how many bytes of its memory a process has for itself, and how many
+// it shares with others, such as those that run the same program.
+func Memory(pid int) (private, shared int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading the memory of process %d: %w", pid, err)
+	}
+	return memory(text)
+}
+
+func memory(rollup []byte) (private, shared int64, err error) {
+	for _, part := range []struct {
+		key string
+		to  *int64
+	}{{"Private_Clean:", &private}, {"Private_Dirty:", &private}, {"Shared_Clean:", &shared}, {"Shared_Dirty:", &shared}} {
+		n, err := kilobytes(rollup, part.key)
+		if err != nil {
+			return 0, 0, err
+		}
+		*part.to += n
+	}
+	return private, shared, nil
+}
+
 // kilobytes finds the line that begins with key in text like that of
 // /proc/PID/status and gives its value in bytes.
 func kilobytes(text []byte, key string) (int64, error) {

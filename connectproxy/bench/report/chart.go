@@ -38,7 +38,7 @@ const (
 // colours are for light and for dark ground, each line by its place.
 var colours = [][2]string{
 	{"#0b5cd5", "#6cb0ff"}, {"#c2255c", "#ff8fb3"}, {"#6f42c1", "#c3a6ff"}, {"#1e8a3c", "#5fd979"},
-	{"#b86e00", "#f2b14c"}, {"#5c6670", "#aab4be"}, {"#0b7f8f", "#4fd0de"},
+	{"#b86e00", "#f2b14c"}, {"#5c6670", "#aab4be"}, {"#0b7f8f", "#4fd0de"}, {"#7a6a00", "#d6c545"},
 }
 
 // Empty reports whether no line has any points.
@@ -213,7 +213,7 @@ func (l Line) legend(b *strings.Builder, i, row int) {
 func mark(b *strings.Builder, i int, x, y float64) {
 	shapes := []string{
 		"M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.5,-3.5h7v7h-7z", "M0,-4.5L4.5,3.5h-9z", "M0,-5L5,0L0,5L-5,0z",
-		"M0,4.5L4.5,-3.5h-9z", "M-4.5,-1.5h9v3h-9z", "M-1.5,-4.5h3v9h-3z",
+		"M0,4.5L4.5,-3.5h-9z", "M-4.5,-1.5h9v3h-9z", "M-1.5,-4.5h3v9h-3z", "M-5,0L0,-2.5L5,0L0,2.5z",
 	}
 	fmt.Fprintf(b, `<path class="m%d" transform="translate(%.1f %.1f)" d="%s"/>`+"\n", i%len(colours), x, y, shapes[i%len(shapes)])
 }

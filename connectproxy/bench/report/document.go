@@ -23,12 +23,18 @@ func (f *Figures) Section(metrics []Metric, about []string, plots map[string]str
 		fmt.Fprintf(&b, "- %s: %s\n", p.Name, p.Version)
 	}
 	for _, note := range f.Notes {
-		b.WriteString("- note: " + note + "\n")
+		fmt.Fprintf(&b, "- note on `%s`: %s\n", note.Row, note.Text)
 	}
 	b.WriteString("\n### What is to be reached\n\n" + f.Targets(metrics))
 	b.WriteString("\n### Every figure\n\nThe median of the rounds, the least and the most of them, and the ratio of the median to " + f.Ours + "'s.\n\n" + f.All(metrics))
+	if grid := f.Grid(metrics); grid != "" {
+		b.WriteString("\n### Fleets\n\n" + grid)
+	}
+	if compared := f.Compared(metrics); compared != "" {
+		b.WriteString("\n### What choices cost\n\nThe median of the rounds' ratios, and between what it lies with a certainty of 95 %.\n" + compared)
+	}
 	if len(plots) > 0 {
-		b.WriteString("\n### Against the number of connections\n")
+		b.WriteString("\n### Plots\n")
 		for _, file := range sortedKeys(plots) {
 			fmt.Fprintf(&b, "\n![%s](%s)\n", plots[file], file)
 		}

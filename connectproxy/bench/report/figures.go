@@ -1,7 +1,9 @@
 package report
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -10,30 +12,88 @@ type Peer struct {
 	Name, Version string
 	// Reference is shown and does not count when the best is sought.
 	Reference bool
+	// Variant is ours once more, of another build or with other arguments. It
+	// stands in tables of its own.
+	Variant bool
 }
+
+// Sample is what one round found.
+type Sample struct {
+	Round int
+	Value float64
+}
+
+// Note says what did not work, or not entirely, in a row.
+type Note struct{ Row, Text string }
 
 // Figures are what was measured. They are for one goroutine.
 type Figures struct {
 	// Ours is the name of the peer that the others are compared with.
 	Ours  string
 	Peers []Peer
-	// Values are those of every round, by metric and peer.
-	Values map[string]map[string][]float64
-	// Notes say what did not work, or not entirely.
-	Notes []string
+	// Values are those of every round, by metric and peer. A metric's key
+	// begins with its row's name and a point.
+	Values map[string]map[string][]Sample
+	Notes  []Note
 }
 
 // New has no figures yet.
 func New(ours string, peers []Peer) *Figures {
-	return &Figures{Ours: ours, Peers: peers, Values: map[string]map[string][]float64{}}
+	return &Figures{Ours: ours, Peers: peers, Values: map[string]map[string][]Sample{}}
 }
 
 // Add keeps one value.
-func (f *Figures) Add(metric, peer string, value float64) {
+func (f *Figures) Add(metric, peer string, round int, value float64) {
 	if f.Values[metric] == nil {
-		f.Values[metric] = map[string][]float64{}
+		f.Values[metric] = map[string][]Sample{}
 	}
-	f.Values[metric][peer] = append(f.Values[metric][peer], value)
+	f.Values[metric][peer] = append(f.Values[metric][peer], Sample{Round: round, Value: value})
+}
+
+// Note keeps a note, once.
+func (f *Figures) Note(row, text string) {
+	if n := (Note{Row: row, Text: text}); !slices.Contains(f.Notes, n) {
+		f.Notes = append(f.Notes, n)
+	}
+}
+
+// Merge adds what an earlier run found for rows that f has not measured itself.
+// A peer that both know has the version that f says.
+func (f *Figures) Merge(earlier *Figures, measured func(row string) bool) {
+	for key, values := range earlier.Values {
+		if row, _, _ := strings.Cut(key, "."); !measured(row) {
+			f.Values[key] = maps.Clone(values)
+		}
+	}
+	for _, n := range earlier.Notes {
+		if !measured(n.Row) {
+			f.Note(n.Row, n.Text)
+		}
+	}
+	for _, p := range earlier.Peers {
+		if !slices.ContainsFunc(f.Peers, func(q Peer) bool { return q.Name == p.Name }) {
+			f.Peers = append(f.Peers, p)
+		}
+	}
+}
+
+// Keep drops the values and notes of all rows but those that are wanted.
+func (f *Figures) Keep(wanted func(row string) bool) {
+	maps.DeleteFunc(f.Values, func(key string, _ map[string][]Sample) bool {
+		row, _, _ := strings.Cut(key, ".")
+		return !wanted(row)
+	})
+	f.Notes = slices.DeleteFunc(f.Notes, func(n Note) bool { return !wanted(n.Row) })
+}
+
+// values are those of a metric, in ascending order.
+func (f *Figures) values(metric, peer string) []float64 {
+	var values []float64
+	for _, s := range f.Values[metric][peer] {
+		values = append(values, s.Value)
+	}
+	slices.Sort(values)
+	return values
 }
 
 // Summary is what several rounds come to.
@@ -41,7 +101,7 @@ type Summary struct{ Median, Least, Most float64 }
 
 // Summary is that of a metric's values; false if there are none.
 func (f *Figures) Summary(metric, peer string) (Summary, bool) {
-	values := slices.Sorted(slices.Values(f.Values[metric][peer]))
+	values := f.values(metric, peer)
 	if len(values) == 0 {
 		return Summary{}, false
 	}
@@ -52,7 +112,7 @@ func (f *Figures) Summary(metric, peer string) (Summary, bool) {
 func (f *Figures) Best(m Metric) (name string, value float64, ok bool) {
 	for _, p := range f.Peers {
 		s, has := f.Summary(m.Key, p.Name)
-		if !has || p.Reference || p.Name == f.Ours {
+		if !has || p.Reference || p.Variant || p.Name == f.Ours {
 			continue
 		}
 		if !ok || m.More == (s.Median > value) && s.Median != value {

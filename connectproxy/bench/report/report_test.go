@@ -49,12 +49,12 @@ var (
 func measured() *Figures {
 	f := New("ours", []Peer{{Name: "ours", Version: "1"}, {Name: "old", Version: "2"}, {Name: "slow"}, {Name: "bare", Reference: true}})
 	for peer, values := range map[string][]float64{"ours": {8, 9, 7}, "old": {4, 5}, "slow": {1}, "bare": {99}} {
-		for _, v := range values {
-			f.Add("speed", peer, v)
+		for round, v := range values {
+			f.Add("speed", peer, round, v)
 		}
 	}
 	for peer, v := range map[string]float64{"ours": 1.2, "old": 1.5, "slow": 1.4, "bare": 0.1} {
-		f.Add("cost", peer, v)
+		f.Add("cost", peer, 0, v)
 	}
 	return f
 }
@@ -70,7 +70,7 @@ func TestRoundsAreSummedUp(t *testing.T) {
 	if s, ok := f.Summary("speed", "nobody"); ok {
 		t.Errorf("%+v", s)
 	}
-	if got := f.Values["speed"]["ours"]; got[0] != 8 {
+	if got := f.Values["speed"]["ours"]; got[0] != (Sample{0, 8}) {
 		t.Errorf("the order of the rounds is lost: %v", got)
 	}
 }
@@ -90,8 +90,8 @@ func TestTheBestIsNeitherOursNorAReference(t *testing.T) {
 
 func TestAVerdictFollowsItsTarget(t *testing.T) {
 	f := measured()
-	f.Add("even", "ours", 3)
-	f.Add("even", "old", 3)
+	f.Add("even", "ours", 0, 3)
+	f.Add("even", "old", 0, 3)
 	for _, tt := range []struct {
 		name           string
 		metric         Metric
@@ -167,10 +167,11 @@ func TestOnlyTheGeneratedPartIsRewritten(t *testing.T) {
 
 func TestTheSectionNamesMachinePeersAndPlots(t *testing.T) {
 	f := measured()
-	f.Notes = []string{"slow: failed once"}
+	f.Note("speed", "slow: failed once")
+	f.Note("speed", "slow: failed once")
 	got := f.Section([]Metric{speed}, []string{"machine: some"}, map[string]string{"b.svg": "B", "a.svg": "A"})
 	last := -1
-	for _, want := range []string{"- machine: some\n", "- ours: 1\n", "- note: slow: failed once\n", "| work | ours | best", "(7…9)", "![A](a.svg)", "![B](b.svg)"} {
+	for _, want := range []string{"- machine: some\n", "- ours: 1\n", "- note on `speed`: slow: failed once\n", "| work | ours | best", "(7…9)", "![A](a.svg)", "![B](b.svg)"} {
 		at := strings.Index(got, want)
 		if at <= last {
 			t.Errorf("%q is at %d, after %d", want, at, last)
@@ -223,5 +224,116 @@ func TestAChartIsWellFormedForBothGrounds(t *testing.T) {
 	}
 	if empty := (Chart{}).SVG(); strings.Contains(empty, "NaN") || !strings.HasSuffix(empty, "</svg>\n") {
 		t.Errorf("%s", empty)
+	}
+}
+
+func TestRatiosAreTakenRoundByRound(t *testing.T) {
+	f := New("ours", []Peer{{Name: "ours"}, {Name: "old", Variant: true}})
+	// The machine grows slower and slower; ours is always a tenth better.
+	for round, v := range []float64{100, 200, 400, 800, 1600, 3200} {
+		f.Add("cost", "ours", round, v*0.9)
+		f.Add("cost", "old", round, v)
+	}
+	f.Add("cost", "ours", 6, 1) // the other one failed in this round
+	r, ok := f.Ratio("cost", "old")
+	if !ok || r.Rounds != 6 || !r.Sure || math.Abs(r.Low-0.9) > 1e-9 || math.Abs(r.High-0.9) > 1e-9 {
+		t.Errorf("%+v, %v", r, ok)
+	}
+	if _, ok := f.Ratio("nothing", "old"); ok {
+		t.Error("there is a ratio of nothing")
+	}
+	const table = `
+| work | ours | old | ours to old | spread | ours is |
+|---|--:|--:|--:|--:|---|
+| bulk, s/GB | 360 | 600 | ×0.900 | 0.900…0.900 | better |
+`
+	if got := f.Compared([]Metric{cost, speed}); got != table {
+		t.Errorf("%s", got)
+	}
+	if _, _, ok := f.Best(cost); ok {
+		t.Error("a variant of ours counts as a peer")
+	}
+}
+
+func TestASpreadEnclosesTheTrueRatioAsOftenAsItSays(t *testing.T) {
+	for n, want := range map[int]int{1: 0, 5: 0, 6: 1, 8: 1, 9: 2, 12: 3, 20: 6, 100: 40} {
+		if got := outside(n); got != want {
+			t.Errorf("of %d values the ranks %d from either end, not %d", n, got, want)
+		}
+	}
+}
+
+func TestAVerdictOnAVariantTakesMoreThanChance(t *testing.T) {
+	for _, tt := range []struct {
+		ratio Ratio
+		more  bool
+		want  string
+	}{
+		{Ratio{Low: 0.9, High: 0.99, Sure: true}, false, "better"},
+		{Ratio{Low: 0.9, High: 0.99, Sure: true}, true, "**worse**"},
+		{Ratio{Low: 1.01, High: 1.2, Sure: true}, false, "**worse**"},
+		{Ratio{Low: 1.01, High: 1.2, Sure: true}, true, "better"},
+		{Ratio{Low: 0.99, High: 1.2, Sure: true}, true, "no difference shown"},
+		{Ratio{Low: 1.1, High: 1.2}, true, "too few rounds"},
+	} {
+		if got := tt.ratio.verdict(Metric{More: tt.more}); got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
+func TestFiguresOfSeveralRunsBecomeOne(t *testing.T) {
+	earlier := New("ours", []Peer{{Name: "ours", Version: "1"}, {Name: "old"}})
+	earlier.Add("new.rate", "ours", 0, 1)
+	earlier.Add("rtt.p50", "ours", 0, 2)
+	earlier.Note("new", "an old note")
+	earlier.Note("rtt", "a note that stays")
+	f := New("ours", []Peer{{Name: "ours", Version: "2"}})
+	f.Add("new.rate", "ours", 0, 3)
+	f.Merge(earlier, func(row string) bool { return row == "new" })
+	for key, want := range map[string]float64{"new.rate": 3, "rtt.p50": 2} {
+		if s, ok := f.Summary(key, "ours"); !ok || s != (Summary{want, want, want}) {
+			t.Errorf("%s: %+v, %v", key, s, ok)
+		}
+	}
+	if len(f.Notes) != 1 || f.Notes[0].Row != "rtt" {
+		t.Errorf("%+v", f.Notes)
+	}
+	f.Keep(func(row string) bool { return row == "new" })
+	if _, ok := f.Summary("rtt.p50", "ours"); ok || len(f.Notes) != 0 || len(f.Values) != 1 {
+		t.Errorf("%+v", f)
+	}
+	if len(f.Peers) != 2 || f.Peers[0].Version != "2" || f.Peers[1].Name != "old" {
+		t.Errorf("%+v", f.Peers)
+	}
+}
+
+func TestAGridHasALineForEachWorkAndPeer(t *testing.T) {
+	f := measured()
+	f.Peers = append(f.Peers, Peer{Name: "variant", Variant: true})
+	metrics := []Metric{
+		{Key: "speed", Work: "one", Unit: "Gbit/s", Grid: true}, {Key: "cost", Work: "one", Unit: "s", Grid: true},
+		{Key: "cost", Work: "two", Unit: "s", Grid: true}, {Key: "nothing", Work: "three", Unit: "m", Grid: true},
+	}
+	f.Add("speed", "variant", 0, 3)
+	const grid = `| work | program | Gbit/s | s |
+|---|---|--:|--:|
+| one | ours | 8 | 1.20 |
+| one | old | 4.50 | 1.50 |
+| one | slow | 1 | 1.40 |
+| one | bare | 99 | 0.10 |
+| two | ours | – | 1.20 |
+| two | old | – | 1.50 |
+| two | slow | – | 1.40 |
+| two | bare | – | 0.10 |
+`
+	if got := f.Grid(metrics); got != grid {
+		t.Errorf("%s", got)
+	}
+	if got := f.All(metrics); strings.Contains(got, "one") {
+		t.Errorf("%s", got)
+	}
+	if got := f.Grid([]Metric{speed}); got != "" {
+		t.Errorf("%s", got)
 	}
 }

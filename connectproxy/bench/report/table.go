@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -36,21 +37,22 @@ func (f *Figures) Targets(metrics []Metric) string {
 }
 
 // All is the table of every figure: the median, the least and the most of the
-// rounds, and the ratio of the median to ours.
+// rounds, and the ratio of the median to ours. It is empty without figures.
 func (f *Figures) All(metrics []Metric) string {
 	var b strings.Builder
 	b.WriteString("| work |")
-	for _, p := range f.Peers {
+	peers, some := f.programs(), false
+	for _, p := range peers {
 		b.WriteString(" " + p.Name + " |")
 	}
-	b.WriteString("\n|---|" + strings.Repeat("--:|", len(f.Peers)) + "\n")
+	b.WriteString("\n|---|" + strings.Repeat("--:|", len(peers)) + "\n")
 	for _, m := range metrics {
-		if len(f.Values[m.Key]) == 0 {
+		if m.Grid || !f.has(m.Key, peers) {
 			continue
 		}
 		ours, has := f.Summary(m.Key, f.Ours)
 		b.WriteString("| " + m.title() + " |")
-		for _, p := range f.Peers {
+		for _, p := range peers {
 			s, ok := f.Summary(m.Key, p.Name)
 			if !ok {
 				b.WriteString(" – |")
@@ -66,8 +68,21 @@ func (f *Figures) All(metrics []Metric) string {
 			b.WriteString(" |")
 		}
 		b.WriteString("\n")
+		some = true
+	}
+	if !some {
+		return ""
 	}
 	return b.String()
+}
+
+// programs are the peers without the variants of ours.
+func (f *Figures) programs() []Peer {
+	return slices.DeleteFunc(slices.Clone(f.Peers), func(p Peer) bool { return p.Variant })
+}
+
+func (f *Figures) has(metric string, peers []Peer) bool {
+	return slices.ContainsFunc(peers, func(p Peer) bool { return len(f.Values[metric][p.Name]) > 0 })
 }
 
 func (m Metric) title() string { return m.Work + ", " + m.Unit }

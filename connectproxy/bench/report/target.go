@@ -9,6 +9,8 @@ type Metric struct {
 	// More says that more is better.
 	More   bool
 	Target Target
+	// Grid has the metric stand in the table of Grid rather than in that of all.
+	Grid bool
 }
 
 // Target is what ours is to reach: a ratio to a peer's median, or a limit. The
@@ -48,7 +50,7 @@ func (t Target) Text(m Metric) string {
 	return fmt.Sprintf("%s %s × %s", sign, tick(t.Factor), whose)
 }
 
-// Verdict says whether ours reaches the target, if both are known.
+// Verdict reports whether ours reaches the target, if both are known.
 func (f *Figures) Verdict(m Metric) (reached, known bool) {
 	ours, ok := f.Summary(m.Key, f.Ours)
 	if !ok {
