@@ -87,47 +87,61 @@ var star = []struct {
 	pkg string
 	may []string
 }{
-	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
-	{"connectproxy/edge", []string{"config", "connectproxy/certfiles", "connectproxy/fileowner", "listener", "listener/secure"}},
-	{"connectproxy/byname", []string{"config", "listener/", "connectproxy/dynamic", "connectproxy/rebinding", "connectproxy/requestbody", "upstream/loglimit"}},
-	{"connectproxy/micro", []string{"config", "upstream/loglimit", "connectproxy/micro/broker", "connectproxy/rebinding", "connectproxy/requestbody", "listener", "listener/secure"}},
-	{"connectproxy/micro/broker", []string{"config", "upstream/loglimit"}},
-	{"connectproxy/agent", []string{"config", "connectproxy/queue", "connectproxy/regularfile", "upstream/answer"}},
-	{"connectproxy/accesslog", []string{"config", "listener", "connectproxy/logwriter"}},
-	{"connectproxy/dynamic", []string{"config", "listener/"}},
-	{"connectproxy/allowlist", nil},
-	{"connectproxy/regularfile", nil},
-	{"config", []string{"upstream/answer", "upstream/watch", "connectproxy/allowlist", "connectproxy/regularfile"}},
-	{"connectproxy/queue", []string{"upstream/backoff"}},
-	{"connectproxy/logwriter", nil},
-	{"connectproxy/metrics", []string{"listener", "listener/relay"}},
-	{"connectproxy/statsd", []string{"connectproxy/metrics"}},
 	{"upstream/watch", []string{"upstream/backoff"}},
-	{"connectproxy/healthcheck", nil},
-	{"connectproxy/events", nil},
-	{"connectproxy/rebinding", nil},
-	{"connectproxy/requestbody", nil},
-	{"connectproxy/certfiles", []string{"connectproxy/regularfile"}},
-	{"connectproxy/fileowner", nil},
-	{"connectproxy/devagent", nil},
-	{"connectproxy/dev", []string{"connectproxy/devagent"}},
-	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/", "connectproxy/devagent", "listener/listenertest"}},
 	{"upstream/backoff", nil},
 	{"upstream/answer", nil},
+	{"upstream/catalog", []string{"upstream", "upstream/answer", "upstream/watch"}},
+	{"upstream/etcd/connect-proxy", []string{"config", "connectproxy", "connectproxy/cli", "connectproxy/regularfile", "upstream", "upstream/etcd"}},
+	{"upstream/etcd", []string{"upstream", "upstream/backoff"}},
+	{"upstream/dns", []string{"upstream", "upstream/backoff"}},
+	{"connectproxy/queue", []string{"upstream/backoff"}},
+	{"connectproxy/admin", []string{"connectproxy/rebinding", "listener", "upstream/backoff"}},
+	{"connectproxy/rebinding", nil},
+	{"connectproxy/requestbody", nil},
+	{"connectproxy/healthcheck", nil},
+	{"connectproxy/logwriter", nil},
+	{"connectproxy/events", nil},
+	{"connectproxy/metrics", []string{"listener", "listener/relay"}},
+	{"connectproxy/statsd", []string{"connectproxy/metrics"}},
+	{"connectproxy/adminapi", []string{"connectproxy/admin", "connectproxy/events"}},
+	{"connectproxy/accesslog", []string{"config", "listener", "connectproxy/logwriter"}},
+	{"connectproxy/mtls", []string{"config", "listener", "listener/secure", "upstream"}},
 	{"upstream/loglimit", nil},
-	{"connectproxy/watch", nil},
-	{"connectproxy/admin", []string{"listener"}},
-	{"connectproxy/", []string{"config", "listener/", "upstream", "connectproxy/watch", "connectproxy/admin"}},
-	{"upstream", []string{"connectproxy/watch"}},
+	{"connectproxy/byname", []string{"config", "listener/", "connectproxy/dynamic", "connectproxy/rebinding", "connectproxy/requestbody", "upstream/loglimit"}},
+	{"connectproxy/dynamic", []string{"config", "listener/"}},
+	{"connectproxy/identity", []string{"config", "connectproxy/mtls", "listener", "listener/secure", "upstream", "upstream/watch"}},
+	{"connectproxy/static", []string{"config", "connectproxy/allowlist", "connectproxy/authorize", "connectproxy/certfiles", "connectproxy/identity",
+		"connectproxy/mtls", "listener", "listener/secure", "upstream"}},
+	{"connectproxy/authorize", []string{"listener", "upstream/backoff", "upstream/watch"}},
+	{"connectproxy/register", []string{"config", "upstream/backoff", "upstream/watch"}},
+	{"connectproxy/agenttest/", []string{"connectproxy/agenttest/", "connectproxy/devagent", "listener/listenertest"}},
+	{"connectproxy/devagent", nil},
+	{"connectproxy/allowlist", nil},
+	{"connectproxy/certfiles", []string{"connectproxy/regularfile"}},
+	{"connectproxy/regularfile", nil},
+	{"connectproxy/fileowner", nil},
+	{"connectproxy/dev", []string{"connectproxy/devagent"}},
+	{"connectproxy/bench/", []string{"connectproxy/bench/", "connectproxy/agenttest/"}},
+	{"connectproxy/micro/broker", []string{"config", "upstream/loglimit"}},
+	{"connectproxy/micro", []string{"config", "upstream/loglimit", "connectproxy/micro/broker", "connectproxy/rebinding", "connectproxy/requestbody", "listener", "listener/secure"}},
+	{"connectproxy/edge", []string{"config", "connectproxy/certfiles", "connectproxy/fileowner", "listener", "listener/secure"}},
+	{"connectproxy/agent", []string{"config", "connectproxy/queue", "connectproxy/regularfile", "upstream/answer"}},
+	{"connectproxy/cli/manpages", []string{"connectproxy/cli"}},
+	{"connectproxy/cli", []string{"config", "connectproxy", "connectproxy/admin", "connectproxy/adminapi", "connectproxy/accesslog", "connectproxy/agent",
+		"connectproxy/dev", "connectproxy/events", "connectproxy/fileowner", "connectproxy/identity", "connectproxy/logwriter", "connectproxy/metrics", "connectproxy/mtls", "connectproxy/register", "connectproxy/regularfile", "listener/secure", "upstream", "upstream/backoff", "upstream/catalog"}},
+	{"connectproxy/", []string{"config", "listener/", "upstream", "upstream/backoff", "upstream/catalog", "upstream/dns", "upstream/watch", "connectproxy/admin", "connectproxy/adminapi",
+		"connectproxy/accesslog", "connectproxy/agent", "connectproxy/authorize", "connectproxy/byname", "connectproxy/dynamic", "connectproxy/edge", "connectproxy/events", "connectproxy/healthcheck", "connectproxy/identity", "upstream/loglimit", "connectproxy/metrics", "connectproxy/micro", "connectproxy/micro/broker", "connectproxy/mtls", "connectproxy/register", "connectproxy/static", "connectproxy/statsd"}},
+	{"config", []string{"upstream/answer", "upstream/watch", "connectproxy/allowlist", "connectproxy/regularfile"}},
+	{"upstream", []string{"upstream/loglimit"}},
 	{"listener/listenertest", nil},
 	{"listener/secure/record", nil},
 	{"listener/", []string{"listener/"}},
-	{"", []string{"config", "connectproxy", "connectproxy/admin", "connectproxy/logwriter", "connectproxy/queue"}},
+	{"", []string{"connectproxy/cli"}},
 }
 
-// testsMay is what tests may import on top, wherever they are: the two packages
-// made for tests, and their own.
-var testsMay = []string{"listener/listenertest", "connectproxy/agenttest/"}
+// testsMay is what tests may import on top, wherever they are: the packages made
+// for tests, and their own.
+var testsMay = []string{"listener/listenertest", "connectproxy/agenttest/", "connectproxy/devagent"}
 
 func covers(pattern, pkg string) bool {
 	if below, ok := strings.CutSuffix(pattern, "/"); ok {
@@ -159,11 +173,14 @@ func TestPackagesImportEachOtherAlongTheStarOnly(t *testing.T) {
 	}
 }
 
+// withoutConsul are the packages that would serve any mesh.
+var withoutConsul = []string{"upstream", "listener"}
+
 // fences are the heavy imports, each with the one file that may have it: what
 // hides behind them can then be replaced in one place.
 var fences = []struct{ file, what string }{
-	{"connectproxy/spiffe.go", consulModule + "/connect"},
-	{"connectproxy/spiffe.go", consulModule + "/agent/connect"},
+	{"connectproxy/identity/spiffe.go", consulModule + "/connect"},
+	{"connectproxy/identity/spiffe.go", consulModule + "/agent/connect"},
 	{"config/parse.go", "github.com/hashicorp/hcl/v2"},
 }
 
@@ -183,8 +200,11 @@ func TestHeavyImportsStayBehindTheirFences(t *testing.T) {
 					t.Errorf("%s imports %s, which only %s may", f.path, imported, fence.file)
 				}
 			}
+			if strings.HasPrefix(imported, consulModule+"/") && slices.Contains(withoutConsul, f.dir) {
+				t.Errorf("%s imports %s: package %s is to know nothing of Consul", f.path, imported, f.dir)
+			}
 			if strings.HasPrefix(imported, consulModule+"/") && !strings.HasPrefix(imported, consulModule+"/api") &&
-				f.path != "connectproxy/spiffe.go" {
+				f.path != "connectproxy/identity/spiffe.go" {
 				t.Errorf("%s imports %s: of Consul itself only its connect package is used", f.path, imported)
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -18,7 +19,7 @@ import (
 )
 
 // public are the packages whose exported names others may use.
-var public = []string{"config", "upstream", "listener", "connectproxy"}
+var public = []string{"config", "upstream", "upstream/catalog", "listener", "connectproxy"}
 
 func TestThePublicPackagesExportWhatTheirGoldenFilesShow(t *testing.T) {
 	for _, pkg := range public {
@@ -136,4 +137,24 @@ func dependencies(t *testing.T) []string {
 		t.Fatalf("go list names %q, and not the program's own module", modules)
 	}
 	return modules
+}
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with testdata/<name>.golden, which -update writes.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is out of date; go test -run %s . -update writes it anew. Got:\n%s", file, t.Name(), got)
+	}
 }

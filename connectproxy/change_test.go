@@ -23,7 +23,7 @@ func TestTheFirstConfigurationMustBeValidAndALaterOneMayNot(t *testing.T) {
 	port := agenttest.FreePort(t)
 	e := startEngine(t, agent, serving("db", port, app.Addr())).ready()
 	c := dialPublic(t, agent, "web", port)
-	e.offer(pull{err: invalid})
+	e.offer(sourceResult{err: invalid})
 	agenttest.Eventually(t, soon, func() error {
 		if got := e.Status().Config.Problem; !strings.Contains(got, "is missing") {
 			return fmt.Errorf("problem %q", got)
@@ -41,9 +41,12 @@ func TestTheFirstConfigurationMustBeValidAndALaterOneMayNot(t *testing.T) {
 	if got := e.Status().Config.Problem; got != "" {
 		t.Errorf("problem %q after a good one", got)
 	}
+	if n := strings.Count(e.log.String(), "configuration is valid again"); n != 1 {
+		t.Errorf("its end is said %d times", n)
+	}
 
-	source := &feed{next: make(chan pull, 1)}
-	source.next <- pull{err: invalid}
+	source := &feed{next: make(chan sourceResult, 1)}
+	source.next <- sourceResult{err: invalid}
 	p, err := New(Options{Source: source, Client: agent.Client("")})
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +63,8 @@ func TestAConfigurationChangeTouchesOnlyWhatItNames(t *testing.T) {
 	one, two, other := namedApp(t, "one"), namedApp(t, "two"), namedApp(t, "other")
 	port := agenttest.FreePorts(t, 6)
 	public, elsewhere, a, b, c := port, port+1, port+2, port+3, port+4
-	instance(agent, "db", public)
-	instance(agent, "cache", elsewhere)
+	agent.Instance("db", public)
+	agent.Instance("cache", elsewhere)
 	startEngine(t, agent, serving("cache", elsewhere, other.Addr())).ready()
 	before := serving("db", public, one.Addr())
 	before.Upstreams = []config.Upstream{to("db", a), to("db", b)}
@@ -113,7 +116,7 @@ func TestAConnectionOfADroppedUpstreamEndsWithTheDrainTimeout(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 2)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	startEngine(t, agent, serving("db", port, app.Addr())).ready()
 	e := startEngine(t, agent, calling("web", to("db", port+1)), func(o *Options) { o.DrainTimeout = 200 * time.Millisecond }).ready()
 	c := dial(t, port+1)
@@ -148,7 +151,7 @@ func TestAnotherServiceNameTakesEffectWithItsLeafAndNotBefore(t *testing.T) {
 		t.Errorf("the identity shown is %s", got)
 	}
 	c.echo("after")
-	agent.SetIntention(fakeagent.Intention{Source: "web", Destination: "new", Action: "deny"})
+	agent.Intention("web", "new", "deny")
 	c.ends()
 	agenttest.Eventually(t, soon, func() error {
 		if e.count(listener.ReasonIntentionRevoked) == 0 {
@@ -162,7 +165,7 @@ func TestListenersToOnePlaceAskTheAgentOnce(t *testing.T) {
 	t.Parallel()
 	agent := fakeagent.New(t, fakeagent.Options{})
 	port := agenttest.FreePorts(t, 3)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	e := startEngine(t, agent, calling("web", to("db", port), to("db", port+1), to("db", port+2))).ready()
 	agenttest.Eventually(t, soon, func() error {
 		for _, l := range e.Status().Listeners {
@@ -182,7 +185,7 @@ func TestAnUpstreamMovesFromLocalhostToItsAddressWithoutAGap(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 2)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	startEngine(t, agent, serving("db", port, app.Addr())).ready()
 	before, after := to("db", port+1), to("db", port+1)
 	before.Bind.Host = "localhost"

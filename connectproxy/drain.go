@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"connect-proxy/config"
 )
 
 const (
@@ -17,31 +15,17 @@ const (
 	quietCheck = 50 * time.Millisecond
 )
 
-// drainTimeout is how long connections are waited for at exit.
-func (p *Proxy) drainTimeout() time.Duration {
-	if p.o.DrainTimeout > 0 {
-		return p.o.DrainTimeout
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.config == nil || p.config.DrainTimeout <= 0 {
-		return config.DefaultDrainTimeout
-	}
-	return p.config.DrainTimeout
-}
-
 // drain lets the work under way finish. Inbound connections are waited for
 // first, and upstream listeners go on accepting meanwhile, since the
 // application needs its upstreams to answer; then they wait for the outbound
 // ones. What is left when the time is up is cut, and still waited for.
-func (p *Proxy) drain(base context.Context) {
-	timeout, start := p.drainTimeout(), time.Now()
-	p.mu.Lock()
-	p.draining = true
-	p.mu.Unlock()
-	p.poke() // the check turns critical before connections are refused
-	inbound, outbound := p.byRole()
-	p.logger.Info("draining", "inbound", live(inbound), "outbound", live(outbound), "timeout", timeout.String())
+func (l *loop) drain(base context.Context) {
+	timeout, start := l.drainTimeout(), time.Now()
+	l.draining = true
+	l.publish()
+	l.wakeRegistrar() // the check turns critical before connections are refused
+	inbound, outbound := l.byRole()
+	l.logger.Info("draining", "inbound", liveConnections(inbound), "outbound", liveConnections(outbound), "timeout", timeout.String())
 
 	ctx, cancel := context.WithTimeout(base, timeout)
 	defer cancel()
@@ -49,9 +33,17 @@ func (p *Proxy) drain(base context.Context) {
 	counted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(counted)
-		left.Store(int64(live(inbound) + live(outbound)))
+		left.Store(int64(liveConnections(inbound) + liveConnections(outbound)))
 	})
+	l.micro.CloseEvents()
 	clean := drainAll(ctx, inbound)
+	// To tell clients of the end takes time where they take nothing, and is over when
+	// all connections are, at the latest.
+	var farewells sync.WaitGroup
+	defer farewells.Wait()
+	for _, closeIdle := range []func(){l.byName.CloseIdle, l.micro.CloseIdle, l.public.CloseIdle} {
+		farewells.Go(closeIdle)
+	}
 	untilQuiet(ctx, outbound)
 	clean = drainAll(ctx, outbound) && clean
 	if !stop() {
@@ -59,40 +51,32 @@ func (p *Proxy) drain(base context.Context) {
 	}
 	took := time.Since(start).Round(time.Millisecond)
 	if clean {
-		p.logger.Info("drained", "duration", took.String())
+		l.logger.Info("drained", "duration", took.String())
 		return
 	}
-	p.logger.Warn("time to drain is up; open connections were cut", "connections", left.Load(), "duration", took.String())
+	l.logger.Warn("time to drain is up; open connections were cut", "connections", left.Load(), "duration", took.String())
 }
 
 // byRole lists every listener that may have connections.
-func (p *Proxy) byRole() (inbound, outbound []*member) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	add := func(m *member) {
-		if m.wants().key.role == rolePublic {
-			inbound = append(inbound, m)
+func (l *loop) byRole() (inbound, outbound []*boundListener) {
+	for _, b := range l.all() {
+		if b.public() {
+			inbound = append(inbound, b)
 		} else {
-			outbound = append(outbound, m)
+			outbound = append(outbound, b)
 		}
-	}
-	for _, m := range p.members {
-		add(m)
-	}
-	for _, m := range p.leaving {
-		add(m)
 	}
 	return inbound, outbound
 }
 
-// drainAll drains the members at once and says whether all their connections
+// drainAll drains the listeners at once and reports whether all their connections
 // ended by themselves.
-func drainAll(ctx context.Context, members []*member) bool {
+func drainAll(ctx context.Context, listeners []*boundListener) bool {
 	var wg sync.WaitGroup
 	var cut atomic.Bool
-	for _, m := range members {
+	for _, b := range listeners {
 		wg.Go(func() {
-			if !m.drain(ctx) {
+			if !b.drain(ctx) {
 				cut.Store(true)
 			}
 		})
@@ -101,10 +85,10 @@ func drainAll(ctx context.Context, members []*member) bool {
 	return !cut.Load()
 }
 
-// untilQuiet returns when the members have had no connection for a while, or
+// untilQuiet returns when the listeners have had no connection for a while, or
 // when ctx is done.
-func untilQuiet(ctx context.Context, members []*member) {
-	if len(members) == 0 {
+func untilQuiet(ctx context.Context, listeners []*boundListener) {
+	if len(listeners) == 0 {
 		return
 	}
 	tick := time.NewTicker(quietCheck)
@@ -117,7 +101,7 @@ func untilQuiet(ctx context.Context, members []*member) {
 		case <-tick.C:
 		}
 		switch now := time.Now(); {
-		case live(members) > 0:
+		case liveConnections(listeners) > 0:
 			since = now
 		case now.Sub(since) >= quiet:
 			return
@@ -125,10 +109,10 @@ func untilQuiet(ctx context.Context, members []*member) {
 	}
 }
 
-func live(members []*member) int {
+func liveConnections(listeners []*boundListener) int {
 	n := 0
-	for _, m := range members {
-		n += m.live()
+	for _, b := range listeners {
+		n += b.live()
 	}
 	return n
 }

@@ -1,8 +1,13 @@
 package connectproxy
 
 import (
+	"bufio"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +22,7 @@ func TestADrainLetsTheApplicationFinishWithItsUpstreams(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app, far := namedApp(t, "app"), namedApp(t, "far")
 	port := agenttest.FreePorts(t, 3)
-	instance(agent, "far", port+2)
+	agent.Instance("far", port+2)
 	startEngine(t, agent, serving("far", port+2, far.Addr())).ready()
 	c := serving("web", port, app.Addr())
 	c.Upstreams = []config.Upstream{to("far", port+1)}
@@ -82,7 +87,7 @@ func TestWhatIsOpenWhenTheTimeIsUpIsCut(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 2)
-	instance(agent, "web", port)
+	agent.Instance("web", port)
 	c := serving("web", port, app.Addr())
 	c.Upstreams = []config.Upstream{to("web", port+1)}
 	e := startEngine(t, agent, c, func(o *Options) { o.DrainTimeout = 300 * time.Millisecond }).ready()
@@ -94,12 +99,56 @@ func TestWhatIsOpenWhenTheTimeIsUpIsCut(t *testing.T) {
 	if err := e.wait(); err != nil {
 		t.Errorf("Run returned %v", err)
 	}
-	if took := time.Since(start); took < 300*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(start); took < 300*time.Millisecond || took > 15*time.Second {
 		t.Errorf("a drain of 300 ms took %s", took)
 	}
 	if !strings.Contains(e.log.String(), "open connections were cut: connections=2") {
 		t.Error("the log does not say how many were cut")
 	}
+}
+
+// slowEnd is a connection whose end takes until it is released.
+type slowEnd struct {
+	net.Conn
+	closing, release chan struct{}
+	once             sync.Once
+}
+
+func (c *slowEnd) Close() error {
+	c.once.Do(func() { close(c.closing) })
+	<-c.release
+	return c.Conn.Close()
+}
+
+func TestAStrangerWhoTakesNothingKeepsNobodyFromDraining(t *testing.T) {
+	t.Parallel()
+	e := startEngine(t, fakeagent.New(t, fakeagent.Options{}), serving("web", agenttest.FreePort(t), listenertest.NewEcho(t).Addr())).ready()
+	stranger, accepted := listenertest.TCPPair(t)
+	c := &slowEnd{Conn: accepted, closing: make(chan struct{}), release: make(chan struct{})}
+	served := make(chan struct{})
+	request := e.public.Request(c)
+	go func() {
+		defer close(served)
+		request.Serve(t.Context(), c)
+	}()
+	if _, err := io.WriteString(stranger, "GET /x HTTP/1.1\r\nHost: another\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := http.ReadResponse(bufio.NewReader(stranger), nil); err != nil || r.StatusCode != http.StatusMisdirectedRequest {
+		t.Fatalf("%v, %v", r, err)
+	}
+	listenertest.Eventually(t, "it is at rest", func() bool { return !request.IdleSince().IsZero() })
+	e.stop()
+	<-c.closing
+	listenertest.Eventually(t, "all others have ended", func() bool { return strings.Contains(e.log.String(), "drained: ") })
+	select {
+	case err := <-e.ended:
+		e.ended <- err
+		t.Error("Run has returned before the end of a connection")
+	default:
+	}
+	close(c.release)
+	<-served
 }
 
 func TestTheConfigurationSaysHowLongToDrainUnlessTheFlagDoes(t *testing.T) {
@@ -120,8 +169,9 @@ func TestTheConfigurationSaysHowLongToDrainUnlessTheFlagDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.config = tc.config
-		if got := p.drainTimeout(); got != tc.want {
+		l := newLoop(p)
+		l.config = tc.config
+		if got := l.drainTimeout(); got != tc.want {
 			t.Errorf("%s: %s", tc.name, got)
 		}
 	}

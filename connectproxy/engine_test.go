@@ -22,7 +22,7 @@ import (
 )
 
 // soon is how long a test waits for what should happen at once.
-const soon = 10 * time.Second
+const soon = 30 * time.Second
 
 // engine is a Proxy under test, on a fake agent.
 type engine struct {
@@ -36,7 +36,7 @@ type engine struct {
 }
 
 // feed is a source that gives what the test puts in.
-type feed struct{ next chan pull }
+type feed struct{ next chan sourceResult }
 
 var _ config.Source = (*feed)(nil)
 
@@ -51,17 +51,18 @@ func (f *feed) Next(ctx context.Context) (*config.Config, error) {
 
 func (f *feed) Problem() string { return "" }
 
-// startEngine runs a proxy by the first configuration. The test's end stops it
-// unless the test does.
+// startEngine runs a proxy by the first configuration, without an agent where that
+// is nil. The test's end stops it unless the test does.
 func startEngine(t *testing.T, agent *fakeagent.Agent, first config.Config, options ...func(*Options)) *engine {
 	t.Helper()
 	log := &agenttest.Log{}
-	client := agent.Client("")
 	o := Options{
-		Source:       &feed{next: make(chan pull)},
-		Client:       client,
-		DrainTimeout: soon,
+		Source:       &feed{next: make(chan sourceResult)},
+		DrainTimeout: 10 * time.Second,
 		Logger:       logTo(log),
+	}
+	if agent != nil {
+		o.Client = agent.Client("")
 	}
 	for _, set := range options {
 		set(&o)
@@ -95,7 +96,7 @@ func (e *engine) wait() error {
 	case err := <-e.ended:
 		e.ended <- err
 		return err
-	case <-time.After(2 * soon):
+	case <-time.After(25 * time.Second): // more than two drains
 		e.t.Fatal("Run does not return")
 		return nil
 	}
@@ -108,11 +109,11 @@ func (e *engine) apply(c config.Config) {
 	e.t.Helper()
 	full := c.WithDefaults()
 	for range 3 {
-		e.offer(pull{config: &full})
+		e.offer(sourceResult{config: &full})
 	}
 }
 
-func (e *engine) offer(p pull) {
+func (e *engine) offer(p sourceResult) {
 	e.t.Helper()
 	select {
 	case e.source.next <- p:
@@ -172,11 +173,6 @@ func addressOf(s string) config.Address {
 
 func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// instance is a service's only one.
-func instance(agent *fakeagent.Agent, service string, port int) {
-	agent.SetInstances(service, fakeagent.Instance{Service: service, Address: "127.0.0.1", Port: port})
-}
-
 // talker is a client's end of a connection that the test holds open.
 type talker struct {
 	net.Conn
@@ -186,11 +182,7 @@ type talker struct {
 
 func dial(t *testing.T, port int) *talker {
 	t.Helper()
-	c, err := net.Dial("tcp", at(port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := listenertest.Dial(t, "tcp", at(port))
 	return &talker{Conn: c, t: t, r: bufio.NewReader(c)}
 }
 

@@ -4,292 +4,200 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"connect-proxy/config"
+	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
 	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/connectproxy/authorize"
+	"connect-proxy/connectproxy/identity"
 	"connect-proxy/listener"
+	"connect-proxy/listener/listenertest"
 	"connect-proxy/listener/secure"
 	"connect-proxy/upstream"
 )
 
-// showing answers with that certificate, and judges nobody.
-func showing(cert tls.Certificate) listener.HandshakeFunc {
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
+// pinnedIdentity has a certificate from elsewhere, and takes any client that has
+// one.
+type pinnedIdentity struct {
+	cert  tls.Certificate
+	ready chan struct{}
+
+	mu      sync.Mutex // guards dialled
+	dialled []string
+}
+
+func newPinned(cert tls.Certificate) *pinnedIdentity {
+	i := &pinnedIdentity{cert: cert, ready: make(chan struct{})}
+	close(i.ready)
+	return i
+}
+
+func (i *pinnedIdentity) Run(ctx context.Context) error         { <-ctx.Done(); return ctx.Err() }
+func (i *pinnedIdentity) Ready() <-chan struct{}                { return i.ready }
+func (i *pinnedIdentity) Problem() string                       { return "" }
+func (i *pinnedIdentity) Session(net.Conn) listener.SessionInfo { return listener.SessionInfo{} }
+func (i *pinnedIdentity) Datacenter() string                    { return "" }
+func (i *pinnedIdentity) Status() identity.Status               { return identity.Status{} }
+
+func (i *pinnedIdentity) Handshake(identity.ServerTLS) listener.HandshakeFunc {
+	cfg := &secure.Config{TLS: &tls.Config{Certificates: []tls.Certificate{i.cert}, ClientAuth: tls.RequireAnyClientCert}}
 	return func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := (&secure.Config{TLS: cfg}).Server(ctx, raw)
-		return listener.Session{Conn: c}, err
-	}
-}
-
-func TestAnInstanceMustProveTheExactIdentity(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	foreign := fakeagent.New(t, fakeagent.Options{})
-	api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-	uri := agent.URI("web")
-	for _, c := range []struct {
-		name string
-		cert tls.Certificate
-		want string // in the error; empty: accepted
-	}{
-		{"the one asked for", agent.Certificate("web"), ""},
-		{"another service", agent.Certificate("db"), "want " + uri + ", got " + agent.URI("db")},
-		{"the same in another case", agent.Certificate("Web"), "got " + agent.URI("Web")},
-		{"another datacenter", agent.Certificate(strings.Replace(uri, "dc1", "dc2", 1)), "want " + uri},
-		{"another namespace", agent.Certificate(strings.Replace(uri, "default", "other", 1)), "/ns/other/"},
-		{"a partition", agent.Certificate(strings.Replace(uri, "/ns/", "/ap/east/ns/", 1)), "/ap/east/"},
-		{"another trust domain", agent.Certificate("spiffe://other.consul/ns/default/dc/dc1/svc/web"), "without a root"},
-		{"another mesh", foreign.Certificate("web"), "without a root"},
-		{"another mesh by our name", foreign.Certificate(uri), "unknown authority"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := visit(t, api, serve(t, "web", showing(c.cert)))
-			switch {
-			case c.want == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case c.want != "" && (!errors.Is(err, upstream.ErrIdentity) || !strings.Contains(err.Error(), c.want)):
-				t.Errorf("got %v, want %q", err, c.want)
-			case err != nil && strings.Contains(err.Error(), "\n"):
-				t.Errorf("more than a line: %q", err)
-			}
-		})
-	}
-}
-
-func TestThePeerAndTheServerNameOfADialAreTheUpstreams(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-	api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-	for given, want := range map[string]string{
-		"":                    "web.default.dc1.internal." + agent.TrustDomain(),
-		"web.gateway.example": "web.gateway.example",
-	} {
-		here := serve(t, "web", web.Handshake(serverTLS{}))
-		here.ep.SNI = given
-		here.ep.Identity.Datacenter = "" // the proxy's own
-		c, err := api.Dial(t.Context(), here.ep)
+		c, err := cfg.Server(ctx, raw)
 		if err != nil {
-			t.Fatal(err)
+			return listener.Session{}, err
 		}
-		if err := c.(*secure.Conn).Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if got := peerOf(c); got != agent.URI("web") {
-			t.Errorf("peer %s", got)
-		}
-		s := <-here.sessions
-		if got := s.Conn.(*secure.Conn).ConnectionState().ServerName; got != want {
-			t.Errorf("asked for %s, want %s", got, want)
-		}
-		c.Close()
-	}
-	if got := peerOf(&net.TCPConn{}); got != "" {
-		t.Errorf("a plain connection proved %s", got)
+		peer := c.ConnectionState().PeerCertificates[0].URIs[0].String()
+		return listener.Session{Conn: c, SessionInfo: listener.SessionInfo{Peer: peer}}, nil
 	}
 }
 
-func TestARefusalByTheInstanceIsNotAFailureToReachIt(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	foreign := fakeagent.New(t, fakeagent.Options{})
-	api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-	picky := &tls.Config{
-		Certificates: []tls.Certificate{agent.Certificate("web")}, MaxVersion: tls.VersionTLS12,
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: foreign.Pool(),
+func (i *pinnedIdentity) Dial(_ context.Context, ep upstream.Endpoint) (net.Conn, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dialled = append(i.dialled, ep.Identity.Service)
+	return nil, errors.New("nobody is called here")
+}
+
+func (i *pinnedIdentity) calls() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.dialled)
+}
+
+// allowList lets the peers in it pass.
+type allowList struct {
+	allowed []string
+	live    authorize.Peers
+}
+
+func (a *allowList) Watch(p authorize.Peers)  { a.live = p }
+func (a *allowList) Status() authorize.Status { return authorize.Status{} }
+func (a *allowList) Reason(string) string     { return "" }
+
+func (a *allowList) Run(ctx context.Context) error {
+	a.live.ClosePeers(func(peer string) bool { return !slices.Contains(a.allowed, peer) }, listener.ReasonIntentionRevoked)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (a *allowList) Authorize(_ context.Context, s listener.Session) error {
+	if !slices.Contains(a.allowed, s.Peer) {
+		return &listener.Denied{Reason: "not in the list"}
 	}
-	here := serve(t, "web", func(ctx context.Context, raw net.Conn) (listener.Session, error) {
-		c, err := (&secure.Config{TLS: picky}).Server(ctx, raw)
-		return listener.Session{Conn: c}, err
+	return nil
+}
+
+func TestAnIdentityAndAnAllowListOfTheUsersOwnTakeConsulsPlace(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	allowed := []string{agent.URI("web"), agent.URI("api")}
+	port := agenttest.FreePort(t)
+	c := serving("db", port, listenertest.NewEcho(t).Addr())
+	c.MaxStaleAuthorization = time.Minute
+	e := startEngine(t, agent, c, func(o *Options) {
+		o.Identity = func(o IdentityOptions) Identity {
+			if o.Service != "db" {
+				t.Errorf("an identity for %+v", o)
+			}
+			return newPinned(agent.Certificate("elsewhere"))
+		}
+		o.Authorizer = func(o AuthorizerOptions) Authorizer {
+			if o.MaxStale > time.Minute {
+				return &allowList{allowed: allowed[:1]}
+			}
+			return &allowList{allowed: allowed}
+		}
+	}).ready()
+	web, api := dialPublic(t, agent, "web", port), dialPublic(t, agent, "api", port)
+	web.echo("allowed")
+	api.echo("allowed")
+	dialPublic(t, agent, "stranger", port).ends()
+	if got := peerShown(t, agent, port); got != agent.URI("elsewhere") {
+		t.Errorf("the proxy shows itself as %s", got)
+	}
+	for _, what := range []traffic.Endpoint{traffic.Leaf, traffic.Roots, traffic.Authorize} {
+		if n := agent.Counts(what).Requests; n != 0 {
+			t.Errorf("%d requests for %v, which nobody needs", n, what)
+		}
+	}
+
+	c.MaxStaleAuthorization = time.Hour // another list
+	e.apply(c)
+	api.ends()
+	dialPublic(t, agent, "api", port).ends()
+	web.echo("still allowed")
+	dialPublic(t, agent, "web", port).echo("allowed again")
+}
+
+func TestEachUpstreamIsDialledByTheIdentityItNames(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	port := agenttest.FreePorts(t, 2)
+	made := map[string]*pinnedIdentity{}
+	p, err := New(Options{
+		Source: &feed{}, Client: agent.Client(""),
+		Identity: func(o IdentityOptions) Identity {
+			made[o.Service] = newPinned(tls.Certificate{})
+			return made[o.Service]
+		},
 	})
-	_, err := visit(t, api, here)
-	if !errors.Is(err, upstream.ErrDenied) || !strings.Contains(err.Error(), "unknown certificate authority") {
-		t.Errorf("got %v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestADialBeforeTheLeafIsHeldAndSaysWhatIsMissing(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-	here := serve(t, "web", web.Handshake(serverTLS{}))
-	agent.Fail(traffic.Leaf, traffic.Fault{Status: 403, Body: "Permission denied"})
-	api := running(t, identityOptions{Client: agent.Client(""), Service: "api"})
-	eventually(t, func() bool { return strings.Contains(api.Problem(), `service:write on "api"`) })
-
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, err := api.Dial(ctx, here.ep)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `service:write on "api"`) {
-		t.Errorf("got %v", err)
-	}
-
-	held := make(chan error, 1)
-	go func() {
-		_, err := visit(t, api, here)
-		held <- err
-	}()
-	agent.Heal()
-	if err := <-held; err != nil {
-		t.Errorf("held: %v", err)
-	}
-}
-
-func TestAStrangerGetsNoSession(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	foreign := fakeagent.New(t, fakeagent.Options{})
-	web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-	here := serve(t, "web", web.Handshake(serverTLS{MinVersion: tls.VersionTLS12}))
-	for name, certs := range map[string][]tls.Certificate{
-		"without a certificate": nil, "of another mesh": {foreign.Certificate("api")},
-	} {
-		raw, err := net.Dial("tcp", here.ep.Address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := tls.Client(raw, &tls.Config{Certificates: certs, InsecureSkipVerify: true})
-		_ = c.Handshake()
-		select {
-		case err := <-here.refused:
-			if err == nil {
-				t.Errorf("%s: refused for nothing", name)
+	c := calling("web", to("db", port), to("cache", port+1)).WithDefaults()
+	base, kill := context.WithCancel(t.Context())
+	defer kill()
+	asking := startTask(base, p.catalog.Run)
+	defer asking.stop()
+	l := newLoop(p)
+	defer l.close()
+	d := translate(&c)
+	d.identities = append(d.identities, namedIdentity{"files", IdentityOptions{Service: "files"}})
+	d.specs[1].identity = "files"
+	l.config = &config.Config{}
+	l.setDesired(base, d)
+	l.reconcile(base)
+	l.publish()
+	for n, service := range []string{"db", "cache"} {
+		agent.Instance(service, 1)
+		as := made[[]string{"web", "files"}[n]]
+		agenttest.Eventually(t, soon, func() error {
+			knock(port + n)
+			if got := as.calls(); len(got) == 0 || slices.ContainsFunc(got, func(s string) bool { return s != service }) {
+				return errors.New(service + " was not dialled by the identity it names")
 			}
-		case <-here.sessions:
-			t.Errorf("%s: got a session", name)
-		}
-		c.Close()
-	}
-}
-
-func TestTheSettingsOfTheListenersTLSAreHonoured(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-	for _, c := range []struct {
-		name      string
-		o         serverTLS
-		client    *tls.Config
-		want      string // the protocol
-		wantError bool
-	}{
-		{"no protocol by default", serverTLS{}, &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, "", false},
-		{"a protocol if asked for", serverTLS{ALPN: []string{"h2"}}, &tls.Config{NextProtos: []string{"http/1.1", "h2"}}, "h2", false},
-		{"TLS 1.2", serverTLS{}, &tls.Config{MaxVersion: tls.VersionTLS12}, "", false},
-		{"TLS 1.1", serverTLS{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "", true},
-		{"TLS 1.2 where 1.3 is the least", serverTLS{MinVersion: tls.VersionTLS13}, &tls.Config{MaxVersion: tls.VersionTLS12}, "", true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			here := serve(t, "web", web.Handshake(c.o))
-			c.client.Certificates = []tls.Certificate{agent.Certificate("api")}
-			c.client.InsecureSkipVerify = true
-			conn, err := tls.Dial("tcp", here.ep.Address, c.client)
-			if (err != nil) != c.wantError {
-				t.Fatalf("got %v", err)
-			}
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			if got := conn.ConnectionState().NegotiatedProtocol; got != c.want {
-				t.Errorf("protocol %q, want %q", got, c.want)
-			}
+			return nil
 		})
 	}
-}
 
-func TestAResumedSessionIsJudgedLikeANewOne(t *testing.T) {
-	for name, max := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
-		t.Run(name, func(t *testing.T) {
-			agent := fakeagent.New(t, fakeagent.Options{})
-			web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-			api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-			web.current.Load().server(serverTLS{}).TLS.MaxVersion = max
-			a := newAuthorizer(authorizerOptions{Client: agent.Client(""), Service: "web"})
-			ctx, cancel := context.WithCancel(t.Context())
-			var running sync.WaitGroup
-			running.Go(func() { _ = a.Run(ctx) })
-			defer running.Wait()
-			defer cancel()
-
-			here := serve(t, "web", web.Handshake(serverTLS{}))
-			judge := func() (resumed bool, err error) {
-				if _, err := visit(t, api, here); err != nil {
-					t.Fatal(err)
-				}
-				s := <-here.sessions
-				return s.Resumed, a.Authorize(t.Context(), s)
-			}
-			if _, err := judge(); err != nil {
-				t.Fatalf("allowed: %v", err)
-			}
-			if resumed, err := judge(); err != nil || !resumed {
-				t.Fatalf("allowed: resumed %t, %v", resumed, err)
-			}
-			eventually(t, func() bool { return a.generation.Load() > 0 })
-			before := a.generation.Load()
-			agent.SetIntention(fakeagent.Intention{Source: "api", Destination: "web", Action: "deny"})
-			eventually(t, func() bool { return a.generation.Load() > before })
-			if resumed, err := judge(); !denied(err) || !resumed {
-				t.Errorf("denied: resumed %t, %v", resumed, err)
-			}
-		})
+	d = translate(&c) // both by the service's own
+	l.setDesired(base, d)
+	l.reconcile(base)
+	if len(l.principals) != 1 {
+		t.Errorf("%d principals for one identity", len(l.principals))
+	}
+	before := len(made["web"].calls())
+	knock(port + 1)
+	if got := made["web"].calls(); len(got) == before || got[len(got)-1] != "cache" {
+		t.Errorf("dialled %v", got)
 	}
 }
 
-func TestTwoRotationsOfTheRootRefuseNobody(t *testing.T) {
-	agent := fakeagent.New(t, fakeagent.Options{})
-	web := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "web"}))
-	api := ready(t, running(t, identityOptions{Client: agent.Client(""), Service: "api"}))
-	first := agent.Certificate("api") // a peer that is late to get a new leaf
-	here := serve(t, "web", web.Handshake(serverTLS{}))
-	late := func() error {
-		raw, err := net.Dial("tcp", here.ep.Address)
-		if err != nil {
-			return err
-		}
-		c := tls.Client(raw, &tls.Config{Certificates: []tls.Certificate{first}, InsecureSkipVerify: true})
-		defer c.Close()
-		var b [1]byte
-		_, err = c.Read(b[:])
-		return err
+// knock connects and waits for the end, which may come before the connection is
+// known to be there.
+func knock(port int) {
+	c, err := net.Dial("tcp", at(port))
+	if err != nil {
+		return
 	}
-	stop, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		var errs []error
-		for n := 0; ; n++ {
-			select {
-			case <-stop:
-				if n == 0 {
-					errs = append(errs, errors.New("no traffic"))
-				}
-				done <- errors.Join(errs...)
-				return
-			default:
-			}
-			if _, err := visit(t, api, here); err != nil {
-				errs = append(errs, err)
-			}
-			if err := late(); err != nil {
-				errs = append(errs, err)
-			}
-			for len(here.sessions) > 0 {
-				<-here.sessions
-			}
-		}
-	}()
-	for _, r := range []fakeagent.Rotation{{CrossSign: true}, {CrossSign: true, TrustDomain: "new"}} {
-		agent.Rotate(r)
-		root := len(agent.Pool().Subjects()) //nolint:staticcheck // their number is all that matters
-		for _, i := range []*identity{web, api} {
-			eventually(t, func() bool {
-				s := i.Status()
-				return len(s.Roots) == root && strings.Contains(s.SpiffeID, agent.TrustDomain()) && slices.Contains(s.Roots, s.ActiveRoot)
-			})
-		}
-	}
-	close(stop)
-	if err := <-done; err != nil {
-		t.Errorf("refused: %v", err)
-	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(soon))
+	_, _ = io.Copy(io.Discard, c)
 }

@@ -1,27 +1,22 @@
 package connectproxy
 
-import "connect-proxy/listener"
+import (
+	"connect-proxy/connectproxy/authorize"
+	"connect-proxy/listener"
+)
 
 // publicPeers are the peers of every public listener, those among them that
 // take no new connections: an intention ends those too.
 type publicPeers struct{ p *Proxy }
 
-var _ livePeers = publicPeers{}
+var _ authorize.Peers = publicPeers{}
 
 func (v publicPeers) listeners() []*listener.Listener {
-	v.p.mu.Lock()
-	defer v.p.mu.Unlock()
 	var out []*listener.Listener
-	add := func(m *member) {
-		if ln := m.listener(); ln != nil && m.wants().key.role == rolePublic {
+	for _, b := range v.p.published.Load().all() {
+		if ln := b.listener(); ln != nil && b.public() {
 			out = append(out, ln)
 		}
-	}
-	for _, m := range v.p.members {
-		add(m)
-	}
-	for _, m := range v.p.leaving {
-		add(m)
 	}
 	return out
 }

@@ -4,111 +4,173 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	"connect-proxy/config"
+	"connect-proxy/connectproxy/accesslog"
 	"connect-proxy/connectproxy/admin"
+	"connect-proxy/connectproxy/adminapi"
+	"connect-proxy/connectproxy/agent"
+	"connect-proxy/connectproxy/byname"
+	"connect-proxy/connectproxy/events"
+	"connect-proxy/connectproxy/healthcheck"
+	"connect-proxy/connectproxy/metrics"
+	"connect-proxy/connectproxy/micro"
+	"connect-proxy/connectproxy/register"
+	"connect-proxy/listener"
 	"connect-proxy/listener/relay"
+	"connect-proxy/upstream/catalog"
 )
-
-// pulse is how often the engine looks at what it is not told of: the clock
-// against the leaf's expiry, and readiness.
-const pulse = time.Second
 
 // Options describe one Proxy.
 type Options struct {
 	// Source says what to run. Required.
 	Source config.Source
-	// Client reaches the local agent. Required.
+	// Client reaches the local agent. Nil means that there is none: a configuration
+	// with something of Consul's in it cannot be used then, unless what follows
+	// takes its place.
 	Client *api.Client
-	// Admin is the loopback address or unix:/path of /health and /ready; empty
-	// means none.
+	// Identity makes who the proxy is, and Authorizer who judges its callers; they
+	// start nothing. Nil means Consul's, by Client, or what the configuration says
+	// in its place.
+	Identity   func(IdentityOptions) Identity
+	Authorizer func(AuthorizerOptions) Authorizer
+	// Resolvers make what finds the instances of destinations, by their types,
+	// beside what finds Consul's or in its place; they start nothing.
+	Resolvers map[config.DestinationType]func(config.Destination) Resolver
+	// Admin is the loopback address or unix:/path of the admin pages; empty means
+	// none.
 	Admin string
+	// ReadyAlone are more loopback addresses, on which /ready alone is served, as
+	// Envoy answers it.
+	ReadyAlone []string
+	// Events is the history of what Logger gets, for the admin pages, and LogLevel
+	// its level; nil means that these have nothing to show.
+	Events   *events.History
+	LogLevel adminapi.Level
+	// Version is the program's, for the admin pages.
+	Version string
 	// DrainTimeout overrides the configuration's where it is positive.
 	DrainTimeout time.Duration
 	// TLS overrides the configuration's where it says something.
 	TLS config.TLS
+	// AccessLog records connections as the configuration says; nil records none.
+	// Its owner closes it after Run.
+	AccessLog *accesslog.Log
+	// AccessLogConnections overrides the configuration's where it says something.
+	AccessLogConnections config.AccessLogConnections
+	// InProcess is where the program accepts the connections of its callers, in
+	// place of the configuration's local address; it is closed when Run ends. Nil
+	// means that they are relayed there.
+	InProcess *listener.InProcess
+	// Observer is told of every connection; nil means nobody. It must not block.
+	Observer listener.Observer
 	// Register has the proxy register itself with the agent; nil means that it
 	// does not.
-	Register *RegisterOptions
+	Register *register.Options
+	// Pulse, if given, is told every few seconds, and when something has changed,
+	// whether the proxy serves as it should, and why not. It is called by the loop
+	// that keeps the proxy going, so that its absence means that this one hangs.
+	// It must not block.
+	Pulse func(ready bool, reasons []string)
 	// Logger gets what operators want to know; nil means none.
 	Logger hclog.Logger
 	// LogDropped counts the lines that did not get into the log; nil means that
 	// none is ever dropped.
 	LogDropped func() uint64
+	// MetricsNames says under which names /metrics shows connections; empty means
+	// both this program's and Envoy's.
+	MetricsNames metrics.Names
 	// Agent says how the agent is reached; nil means that there is nothing to
 	// say. It must not block.
-	Agent func() AgentStatus
+	Agent func() agent.Status
 }
 
 // Proxy is a sidecar: it runs what its Source says.
 type Proxy struct {
 	o         Options
 	logger    hclog.Logger
-	admin     *admin.Server // nil without Options.Admin
+	admin     []*admin.Server
+	registrar *register.Registrar  // nil without Options.Register
+	health    *healthcheck.Checker // of the application, where it is registered
+	catalog   *catalog.Catalog     // nil without Options.Client
 	resolvers *resolvers
-	relay     *relay.Engine // moves the bytes of every listener
-	wake      chan struct{} // of the registrar; holds one call
-	said      said          // only the loop touches it
-	// proven is the identity with whose first leaf the loop has reckoned; only
-	// the loop touches it.
-	proven *duty
+	dynamic   *dynamicUpstreams
+	byName    *byname.Server
+	micro     *micro.Server
+	shown     http.Handler        // pages for applications of Micro
+	events    *listener.InProcess // what other proxies bring for micro's subscribers
+	public    *micro.PublicServer
+	// registrations are the applications' of Micro, by micro.
+	registrations *microRegistrar
+	relay         *relay.Engine // moves the bytes of every listener
+	metrics       *metrics.Metrics
+	// usable says why a valid configuration cannot be used here; nil is that it
+	// can be.
+	usable func(*config.Config) error
 
-	mu            sync.Mutex // guards what follows; only the loop writes it
-	started       time.Time
-	config        *config.Config
-	since         time.Time // when config took effect
-	plan          plan
-	configProblem string
-	draining      bool
-	duty          *duty // nil before the first configuration
-	next          *duty // another identity that waits for its leaf; may be nil
-	members       map[key]*member
-	leaving       []*member // closed sockets whose last connections go on
+	published atomic.Pointer[state] // the loop's latest; never nil
+	notReadAt atomic.Int64          // when an admin page was last said not to be read
+	// configured is closed once listeners of a first configuration are published,
+	// ended when nothing more will be.
+	configured, ended chan struct{}
 }
 
-// New makes a Proxy and starts nothing. An error is the user's to mend.
+// New makes a Proxy and starts nothing. An error names an option that is missing
+// or wrong.
 func New(o Options) (*Proxy, error) {
 	switch {
 	case o.Source == nil:
 		return nil, errors.New("a proxy needs a source of configuration")
-	case o.Client == nil:
-		return nil, errors.New("a proxy needs a client of the local agent")
+	case o.Client == nil && o.Register != nil:
+		return nil, errors.New("a proxy that registers itself needs a client of the local agent")
 	}
-	if mistakes := o.TLS.Validate(); len(mistakes) > 0 {
+	for t, make := range o.Resolvers {
+		if make == nil {
+			return nil, fmt.Errorf("the resolver of destinations of type %q is missing", t)
+		}
+	}
+	if mistakes := append(o.TLS.Validate(), o.AccessLogConnections.Validate()...); len(mistakes) > 0 {
 		return nil, &config.Invalid{Mistakes: mistakes}
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
+	p := &Proxy{logger: o.Logger, relay: relay.New(), configured: make(chan struct{}), ended: make(chan struct{})}
+	p.metrics = metrics.New(metrics.Options{
+		Version: o.Version, Facts: p.facts, Settings: p.metricSettings,
+	})
+	if o.Client != nil {
+		p.catalog = catalog.New(catalog.Options{Client: o.Client, LocalDatacenter: p.datacenter, Logger: o.Logger})
+	}
+	p.resolvers = &resolvers{byType: p.resolversByType(o.Resolvers)}
+	p.dynamic = newDynamicUpstreams(p)
+	p.byName = p.newByName()
+	p.health = healthcheck.New(p.wakeRegistrar, o.Logger)
+	p.registrations = newMicroRegistrar(p)
+	p.micro, p.public = p.newMicro(), p.newPublic()
+	p.events = listener.NewInProcess()
+	p.published.Store(&state{})
+	p.usable = p.check(o)
+	if o.Identity == nil {
+		o.Identity = p.newIdentity
+	}
+	if o.Authorizer == nil {
+		o.Authorizer = p.newAuthorizer
+	}
+	p.o = o
+	var err error
 	if o.Register != nil {
-		if err := o.Register.validate(); err != nil {
+		if p.registrar, err = p.newRegistrar(*o.Register); err != nil {
 			return nil, err
 		}
 	}
-	p := &Proxy{
-		o:       o,
-		logger:  o.Logger,
-		relay:   relay.New(),
-		wake:    make(chan struct{}, 1),
-		members: make(map[key]*member),
-	}
-	p.resolvers = &resolvers{client: o.Client, logger: o.Logger, datacenter: p.datacenter}
-	if o.Admin == "" {
-		return p, nil
-	}
-	var err error
-	p.admin, err = admin.New(admin.Options{
-		Name:    "admin",
-		Address: o.Admin,
-		Handler: admin.Handler(p.report),
-		Logger:  o.Logger,
-	})
-	if err != nil {
+	if err := p.newAdmin(); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -119,49 +181,63 @@ func New(o Options) (*Proxy, error) {
 // ends it with a *config.Invalid; everything else that goes wrong is waited
 // out. It must be called once.
 func (p *Proxy) Run(ctx context.Context) error {
-	// What drains must outlive ctx, so ctx only ends the loop.
+	// Connections are drained after ctx is done, so what serves them runs under
+	// another context; ctx ends the loop alone.
 	base, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
-	p.mu.Lock()
-	p.started = time.Now()
-	p.mu.Unlock()
+	l := newLoop(p)
+	l.publish()
+	defer close(p.ended)
 
-	var adminTask, registrarTask *task
-	if p.admin != nil {
-		adminTask = begin(base, p.admin.Run)
+	var registrarTask, healthTask *task
+	var adminTasks []*task
+	for _, s := range p.admin {
+		adminTasks = append(adminTasks, startTask(base, s.Run))
 	}
-	if p.o.Register != nil {
-		registrarTask = begin(base, p.registrar().run)
+	if p.registrar != nil {
+		registrarTask = startTask(base, p.registrar.Run)
+		healthTask = startTask(base, p.health.Run)
 	}
-	pulled := make(chan pull)
-	puller := begin(ctx, func(ctx context.Context) error { return p.pull(ctx, pulled) })
+	var asking *task
+	if p.catalog != nil {
+		asking = startTask(base, p.catalog.Run)
+	}
+	publishing := startTask(base, func(ctx context.Context) error { return p.micro.Run(ctx, p.events) })
+	results := make(chan sourceResult)
+	follower := startTask(ctx, func(ctx context.Context) error { return p.followSource(ctx, results) })
 
-	err := p.loop(ctx, base, pulled)
-	puller.stop()
+	err := l.run(ctx, base, results)
+	follower.stop()
 	if err == nil {
-		p.drain(base)
+		l.drain(base)
 	}
-	p.closeAll()
+	l.close()
+	publishing.stop()
+	p.registrations.leave(base)
+	asking.stop()
+	healthTask.stop()
 	registrarTask.stop()
-	adminTask.stop()
+	for _, t := range adminTasks {
+		t.stop()
+	}
 	return err
 }
 
-// pull is one answer of the Source.
-type pull struct {
+// sourceResult is one answer of the Source.
+type sourceResult struct {
 	config *config.Config
 	err    error
 }
 
-// pull hands every configuration to the loop, in order.
-func (p *Proxy) pull(ctx context.Context, to chan<- pull) error {
+// followSource hands every configuration to the loop, in order.
+func (p *Proxy) followSource(ctx context.Context, to chan<- sourceResult) error {
 	for {
 		c, err := p.o.Source.Next(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		select {
-		case to <- pull{config: c, err: err}:
+		case to <- sourceResult{config: c, err: err}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -172,105 +248,37 @@ func (p *Proxy) pull(ctx context.Context, to chan<- pull) error {
 	}
 }
 
-// loop follows the configuration until ctx is done. It is the only goroutine
-// that changes what runs.
-func (p *Proxy) loop(ctx, base context.Context, pulled <-chan pull) error {
-	tick := time.NewTicker(pulse)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case got := <-pulled:
-			if err := p.take(base, got); err != nil {
-				return err
-			}
-		case <-p.awaited():
-		case <-tick.C:
+// datacenter returns the agent's own datacenter, as an identity in use knows it, or "" if
+// ctx is done before one does.
+func (p *Proxy) datacenter(ctx context.Context) string {
+	for _, pr := range p.published.Load().principals {
+		id := pr.inUse()
+		if id.await(ctx) != nil {
+			continue
 		}
-		p.reconcile(base)
-		p.tell()
+		if dc := id.Datacenter(); dc != "" {
+			return dc
+		}
+	}
+	return ""
+}
+
+// wakeRegistrar has the registrar compare now what the agent was last told.
+func (p *Proxy) wakeRegistrar() {
+	if p.registrar != nil {
+		p.registrar.Wake()
 	}
 }
 
-// awaited is closed once the identity that is waited for has its leaf; it is
-// nil when none is waited for.
-func (p *Proxy) awaited() <-chan struct{} {
-	switch {
-	case p.next != nil:
-		return p.next.identity.Ready()
-	case p.duty != p.proven:
-		return p.duty.identity.Ready()
-	}
-	return nil
-}
-
-// take puts a configuration in force. Without one in force an error ends the
-// proxy.
-func (p *Proxy) take(base context.Context, got pull) error {
-	var invalid *config.Invalid
-	switch {
-	case got.err == nil:
-		p.adopt(base, got.config)
-		return nil
-	case p.config == nil:
-		return got.err
-	case errors.As(got.err, &invalid):
-		p.logger.Error("configuration refused; the last good one stays in force", "error", got.err)
-	default:
-		return fmt.Errorf("following the configuration: %w", got.err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.configProblem = got.err.Error()
-	return nil
-}
-
-// adopt makes c the configuration. A new identity replaces the one in use only
-// when it has its leaf, so that nothing is refused between the two.
-func (p *Proxy) adopt(base context.Context, given *config.Config) {
-	c := new(config.Config)
-	*c = *given
-	c.TLS = c.TLS.Override(p.o.TLS)
-	plan := translate(c)
-	p.mu.Lock()
-	p.config, p.since, p.plan, p.configProblem = c, time.Now(), plan, ""
-	current, next := p.duty, p.next
-	p.mu.Unlock()
-
-	switch {
-	case current == nil:
-		current = p.openDuty(base, plan.identity)
-	case current.key == plan.identity:
-		next.close()
-		next = nil
-	case next == nil || next.key != plan.identity:
-		next.close()
-		next = p.openDuty(base, plan.identity)
-	}
-	p.mu.Lock()
-	p.duty, p.next = current, next
-	p.mu.Unlock()
-}
-
-func (p *Proxy) openDuty(base context.Context, k identityKey) *duty {
-	return openDuty(base, k, p.o.Client, publicPeers{p}, p.logger)
-}
-
-// closeAll ends whatever still runs.
-func (p *Proxy) closeAll() {
-	p.mu.Lock()
-	members := append([]*member(nil), p.leaving...)
-	for _, m := range p.members {
-		members = append(members, m)
-	}
-	p.members, p.leaving = map[key]*member{}, nil
-	duty, next := p.duty, p.next
-	p.mu.Unlock()
-	for _, m := range members {
-		m.close()
-	}
-	p.relay.Close()
-	next.close()
-	duty.close()
+func (p *Proxy) newRegistrar(o register.Options) (*register.Registrar, error) {
+	return register.New(p.o.Client, o, register.Subject{
+		Config:    func() *config.Config { return p.published.Load().config },
+		Readiness: p.readiness,
+		Application: func() register.Readiness {
+			if err := p.health.Problem(); err != nil {
+				return register.Readiness{Reasons: []string{"application: " + err.Error()}}
+			}
+			return register.Readiness{Ready: true}
+		},
+	}, p.logger)
 }

@@ -13,6 +13,7 @@ import (
 	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
 	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/connectproxy/register"
 	"connect-proxy/listener/listenertest"
 )
 
@@ -21,7 +22,7 @@ func TestTrafficPassesThroughBothSidesOfTheMesh(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 2)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	server := startEngine(t, agent, serving("db", port, app.Addr())).ready()
 	client := startEngine(t, agent, calling("web", to("db", port+1))).ready()
 
@@ -53,7 +54,7 @@ func TestAnUpstreamConnectionIsHeldAndThePublicPortClosedUntilThereIsALeaf(t *te
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 4)
-	instance(agent, "db", port+3)
+	agent.Instance("db", port+3)
 	startEngine(t, agent, serving("db", port+3, app.Addr())).ready()
 	agent.Fail(traffic.Leaf, traffic.Fault{Status: 500, Body: "no leader"})
 	both := serving("web", port, app.Addr())
@@ -85,7 +86,7 @@ func TestATakenPortIsWaitedForAndReadinessNamesIt(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePorts(t, 2)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	predecessor, err := net.Listen("tcp", at(port))
 	if err != nil {
 		t.Fatal(err)
@@ -106,12 +107,59 @@ func TestATakenPortIsWaitedForAndReadinessNamesIt(t *testing.T) {
 	dial(t, port+1).echo("through")
 }
 
+// The first is refused by the system and the second by the engine, while the
+// third waits for something else.
+func TestAListenerThatCannotBeOpenedSaysItsOwnReasonAndIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	agent.Fail(traffic.Leaf, traffic.Fault{Status: 500, Body: "no leader"})
+	port := agenttest.FreePorts(t, 3)
+	taken, err := net.Listen("tcp", at(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	c := serving("web", port+2, listenertest.NewEcho(t).Addr())
+	odd := to("odd", port+1)
+	odd.Balance = "by_the_moon"
+	c.Upstreams = []config.Upstream{to("db", port), odd}
+	e := startEngine(t, agent, c)
+	e.unready(fmt.Sprintf("listener db (%s): binding %s: ", at(port), at(port)))
+	e.unready(fmt.Sprintf(`listener odd (%s): upstream odd: unknown balance policy "by_the_moon"`, at(port+1)))
+	e.unready(fmt.Sprintf("listener public (%s): closed until there is a valid leaf certificate", at(port+2)))
+	if n := strings.Count(strings.Join(e.Status().Reasons, "\n"), "leaf certificate"); n != 1 {
+		t.Errorf("%d listeners wait for a leaf certificate: %q", n, e.Status().Reasons)
+	}
+	for range 5 { // each has the engine try again
+		e.apply(c)
+	}
+	for _, line := range []string{"[WARN]  cannot listen", "[ERROR] cannot open upstream"} {
+		if n := len(e.log.Matching(line)); n != 1 {
+			t.Errorf("%q was logged %d times", line, n)
+		}
+	}
+
+	odd.Balance = "by_the_sun"
+	c.Upstreams[1] = odd
+	e.apply(c)
+	e.unready("by_the_sun")
+	if n := len(e.log.Matching("[ERROR] cannot open upstream")); n != 2 {
+		t.Errorf("two reasons were logged %d times", n)
+	}
+	agent.Heal()
+	taken.Close()
+	c.Upstreams = c.Upstreams[:1]
+	e.apply(c)
+	e.ready()
+}
+
 func TestThePublicPortIsClosedWhileTheLeafHasExpired(t *testing.T) {
 	t.Parallel()
 	agent := fakeagent.New(t, fakeagent.Options{})
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePort(t)
-	agent.PinLeaf("db", time.Now().Add(-time.Hour), time.Now().Add(2*time.Second))
+	// Long enough to start, and to be called, on a machine that does much else.
+	agent.PinLeaf("db", time.Now().Add(-time.Hour), time.Now().Add(8*time.Second))
 	e := startEngine(t, agent, serving("db", port, app.Addr())).ready()
 	c := dialPublic(t, agent, "web", port)
 	c.echo("while it is valid")
@@ -132,7 +180,7 @@ func TestThePublicPortIsClosedWhileTheLeafHasExpired(t *testing.T) {
 func TestAStuckFirstLeafQueryDelaysTheStartByASecond(t *testing.T) {
 	t.Parallel()
 	agent := fakeagent.New(t, fakeagent.Options{})
-	agent.StickLeafs(true, false)
+	agent.StickLeafs()
 	app := listenertest.NewEcho(t)
 	port := agenttest.FreePort(t)
 	startEngine(t, agent, serving("db", port, app.Addr())).ready()
@@ -158,7 +206,7 @@ func TestUnixSocketsWorkOnEverySide(t *testing.T) {
 		}
 	}()
 	port := agenttest.FreePort(t)
-	instance(agent, "db", port)
+	agent.Instance("db", port)
 	c := serving("db", port, "unix:"+dir+"/app.sock")
 	c.Upstreams = []config.Upstream{to("db", 0)}
 	c.Upstreams[0].Bind = config.Address{Path: dir + "/up.sock", Mode: 0o600}
@@ -182,12 +230,32 @@ func TestNothingToRunByIsSaidAndStillEndsCleanly(t *testing.T) {
 	agent := fakeagent.New(t, fakeagent.Options{})
 	for name, o := range map[string]Options{
 		"no source":                    {Client: agent.Client("")},
-		"no client":                    {Source: &feed{}},
+		"a registration of no agent":   {Source: &feed{}, Register: &register.Options{ID: "web-proxy", Name: "web-proxy"}},
 		"an admin address for all":     {Source: &feed{}, Client: agent.Client(""), Admin: ":19000"},
-		"a registration without an ID": {Source: &feed{}, Client: agent.Client(""), Register: &RegisterOptions{Name: "web-proxy"}},
+		"a registration without an ID": {Source: &feed{}, Client: agent.Client(""), Register: &register.Options{Name: "web-proxy"}},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// A whole proxy: what an operator sees of an agent whose certificates are an
+// hour ahead of this machine.
+func TestAProxyWhoseLeafIsNotValidYetKeepsItsPublicPortClosed(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	now := time.Now()
+	agent.PinLeaf("db", now.Add(time.Hour), now.Add(200*time.Hour))
+	port := agenttest.FreePort(t)
+	e := startEngine(t, agent, serving("db", port, listenertest.NewEcho(t).Addr()))
+	e.unready("leaf certificate is not valid before")
+	e.unready("the clock here says")
+	refused(t, port)
+	if log := e.log.String(); strings.Contains(log, "in force") || !strings.Contains(log, "certificates cannot be used by this clock") {
+		t.Error("the log does not say it, or says that certificates are in force")
+	}
+	agent.RenewLeaf("db")
+	e.ready()
+	dialPublic(t, agent, "web", port).echo("served")
 }

@@ -2,36 +2,38 @@ package connectproxy
 
 import (
 	"encoding/json"
-	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"connect-proxy/config"
 	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
-	"connect-proxy/connectproxy/watch"
 )
 
 func TestReadinessNamesEverythingThatIsMissing(t *testing.T) {
 	t.Parallel()
-	public := spec{name: "public", bind: tcp("0.0.0.0", 20000)}
+	public := &spec{key: key{role: rolePublic}, name: "public", bind: tcp("0.0.0.0", 20000)}
+	db := &spec{key: key{role: roleUpstream}, name: "db", bind: tcp("127.0.0.1", 8181)}
 	for _, tc := range []struct {
 		name string
-		v    vital
+		v    readinessInput
 		want []string
 	}{
-		{"all is well", vital{configured: true, listeners: []ListenerStatus{{Name: "db", Bound: "127.0.0.1:8181"}}}, []string{}},
-		{"a bad configuration after a good one", vital{configured: true, configProblem: "invalid"}, []string{}},
-		{"before the first configuration", vital{configProblem: "agent is down"}, []string{"no configuration yet: agent is down"}},
-		{"at the very start", vital{}, []string{"no configuration yet"}},
-		{"draining before the first configuration", vital{draining: true}, []string{"the proxy is draining", "no configuration yet"}},
-		{"no leaf", vital{configured: true, identity: "no certificates yet", waiting: []spec{public}}, []string{
+		{"all is well", readinessInput{configured: true, listeners: []ListenerStatus{{Name: "db", Bound: "127.0.0.1:8181"}}}, []string{}},
+		{"a bad configuration after a good one", readinessInput{configured: true, configProblem: "invalid"}, []string{}},
+		{"before the first configuration", readinessInput{configProblem: "agent is down"}, []string{"no configuration yet: agent is down"}},
+		{"at the very start", readinessInput{}, []string{"no configuration yet"}},
+		{"draining before the first configuration", readinessInput{draining: true}, []string{"the proxy is draining", "no configuration yet"}},
+		{"no leaf", readinessInput{configured: true, identities: []string{"no certificates yet", ""}, closed: []closedListener{{public, ""}}}, []string{
 			"no certificates yet",
 			"listener public (0.0.0.0:20000): closed until there is a valid leaf certificate",
 		}},
-		{"listeners in trouble", vital{configured: true, listeners: []ListenerStatus{
+		{"listeners that could not be opened", readinessInput{configured: true, closed: []closedListener{{public, "no such policy"}, {db, "no such policy"}}}, []string{
+			"listener public (0.0.0.0:20000): no such policy",
+			"listener db (127.0.0.1:8181): no such policy",
+		}},
+		{"listeners in trouble", readinessInput{configured: true, listeners: []ListenerStatus{
 			{Name: "a", Address: "127.0.0.1:1", Problem: "address already in use"},
 			{Name: "b", Address: "127.0.0.1:2"},
 			{Name: "c", Address: "127.0.0.1:3", Bound: "127.0.0.1:3", Problem: "accepting: too many open files"},
@@ -47,21 +49,6 @@ func TestReadinessNamesEverythingThatIsMissing(t *testing.T) {
 				t.Errorf("-want +got:\n%s", d)
 			}
 		})
-	}
-}
-
-func TestAWatchsAgeIsTheTimeSinceTheAgentConfirmedIt(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	got := watchStatus(watch.Status{
-		Name: "roots", Has: true, Err: errors.New("connection refused"), Fresh: now.Add(-90 * time.Second), Failures: 3,
-	}, now)
-	want := WatchStatus{Name: "roots", Has: true, AgeSeconds: 90, Error: "connection refused", Failures: 3}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("-want +got:\n%s", d)
-	}
-	if got := watchStatus(watch.Status{Name: "leaf"}, now); got != (WatchStatus{Name: "leaf"}) {
-		t.Errorf("before the first answer: %+v", got)
 	}
 }
 

@@ -8,9 +8,9 @@ type task struct {
 	done   chan struct{}
 }
 
-// begin runs run until ctx or the task is stopped. What run returns then is
-// ctx's error and says nothing.
-func begin(ctx context.Context, run func(context.Context) error) *task {
+// startTask runs run until ctx is done or the task is stopped. What run returns
+// then is ctx's error, and dropped.
+func startTask(ctx context.Context, run func(context.Context) error) *task {
 	ctx, cancel := context.WithCancel(ctx)
 	t := &task{cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -30,7 +30,7 @@ func (t *task) stop() {
 	<-t.done
 }
 
-// ended says whether the goroutine has returned.
+// ended reports whether the goroutine has returned.
 func (t *task) ended() bool {
 	select {
 	case <-t.done:

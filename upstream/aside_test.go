@@ -3,8 +3,12 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +37,14 @@ func TestAnInstanceIsSetAsideForLongerEachTimeAndGetsOneProbe(t *testing.T) {
 				t.Errorf("dialled %d times while set aside", got)
 			}
 			after(2 * time.Millisecond)
-			want = min(2*want, maxSetAside)
+			want = min(2*want, DefaultMaxSetAside)
 		}
 		n.fail("n1", nil)
 		if got := held(t, u, 20)["n1"]; got < 8 {
 			t.Errorf("%d of 20 connections after it was mended, want half", got)
+		}
+		if n := u.Status().SetAside; len(n) != 1 || n["error"] != 8 {
+			t.Errorf("set aside %v", n)
 		}
 		if s := u.Status().Instances[0]; !s.SetAside.IsZero() || s.Err != nil || s.Failures != 0 {
 			t.Errorf("a success left %+v", s)
@@ -240,6 +247,79 @@ func TestAProbeThatItsClientAbandonsLeavesTheNextOneFree(t *testing.T) {
 		n.fail("n1", nil)
 		if c := dial(t, u); c.Endpoint.ID != "n1" {
 			t.Errorf("connected to %s, want the probe of n1", c.Endpoint.ID)
+		}
+	})
+}
+
+func TestNoMoreInstancesAreSetAsideThanMayBe(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		percent int
+		never   bool
+		want    int
+	}{
+		{"no bound", 0, false, 10},
+		{"a third", 33, false, 3},
+		{"a tenth", 10, false, 1},
+		{"one in any case", 1, false, 1},
+		{"all", 100, false, 10},
+		{"none", 0, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				refused := func(context.Context, Endpoint) (net.Conn, error) { return nil, errors.New("refused") }
+				u := start(t, Options{Resolver: newFakeResolver(instances(10)...), Dial: refused, SetAside: time.Minute,
+					MaxSetAsidePercent: c.percent, NeverSetAside: c.never})
+				for range 5 {
+					if _, err := u.Dial(t.Context()); err == nil {
+						t.Fatal("a dead instance was reached")
+					}
+				}
+				aside := 0
+				for _, in := range u.Status().Instances {
+					if !in.SetAside.IsZero() {
+						aside++
+					}
+				}
+				if aside != c.want {
+					t.Errorf("%d of 10 are set aside, want %d", aside, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLongestTimeSetAsideIsAsTold(t *testing.T) {
+	if d := longer(30*time.Second, 300*time.Second, 20); d < 225*time.Second || d > 375*time.Second {
+		t.Errorf("set aside for %s the twentieth time, want about 300s", d)
+	}
+}
+
+func TestAnInstanceIsNotBlamedWhereTheProxyHasNoFilesLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		none := func(context.Context) error {
+			return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		}
+		n.fail("n1", none)
+		n.fail("n2", none)
+		u := start(t, Options{Resolver: newFakeResolver(instances(2)...), Dial: n.Dial, Balance: RoundRobin})
+		for range 10 {
+			_, err := u.Dial(t.Context())
+			var failed *DialError
+			if !errors.As(err, &failed) || len(failed.Attempts) != 1 || failed.Untried != 1 || !strings.Contains(err.Error(), "raise its limit") {
+				t.Fatalf("%v", err)
+			}
+		}
+		for _, s := range u.Status().Instances {
+			if !s.SetAside.IsZero() || s.Failures != 0 {
+				t.Errorf("%+v", s)
+			}
+		}
+		n.fail("n1", nil)
+		n.fail("n2", nil)
+		if got := held(t, u, 10); got["n1"] == 0 || got["n2"] == 0 {
+			t.Errorf("once there are files again: %v", got)
 		}
 	})
 }

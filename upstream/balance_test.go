@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -188,10 +189,10 @@ func TestMistakesInOptionsAreNamed(t *testing.T) {
 }
 
 func TestAScheduleGivesEveryWeightItsTurnsSpreadEvenly(t *testing.T) {
-	slots := func(weights ...int64) []*slot {
-		var s []*slot
+	slots := func(weights ...int64) []*instanceSlot {
+		var s []*instanceSlot
 		for _, w := range weights {
-			s = append(s, &slot{instance: &instance{}, weight: w})
+			s = append(s, &instanceSlot{instance: &instance{}, weight: w})
 		}
 		return s
 	}
@@ -209,4 +210,18 @@ func TestAScheduleGivesEveryWeightItsTurnsSpreadEvenly(t *testing.T) {
 	if len(got) > 1030 || count[2] != 1 || count[0] != count[1] || count[3] < count[0]*28/100 || count[3] > count[0]*32/100 {
 		t.Errorf("schedule of great weights: %v of %d turns", count, len(got))
 	}
+}
+
+func TestWeightsBeyondReasonAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		eps := instances(3)
+		eps[0].Weight, eps[1].Weight, eps[2].Weight = math.MaxInt, math.MaxInt/2, math.MinInt
+		for _, by := range []string{LeastConnections, RoundRobin, Random, Ordered} {
+			u := start(t, Options{Resolver: newFakeResolver(eps...), Dial: n.Dial, Balance: by})
+			for range 20 {
+				dial(t, u)
+			}
+		}
+	})
 }

@@ -37,7 +37,7 @@ func BenchmarkPick(b *testing.B) {
 					b.RunParallel(func(pb *testing.PB) {
 						for pb.Next() {
 							now := u.now()
-							c, ok := u.pick(u.current(now), balance, nil, now)
+							c, ok := u.pick(u.current(now), policies[balance], request{}, nil, now, true)
 							if !ok {
 								b.Error("nothing picked")
 								return

@@ -17,6 +17,7 @@ const provenAfter = time.Second
 // concurrent use.
 type Conn struct {
 	net.Conn
+	// Endpoint is the instance.
 	Endpoint Endpoint
 
 	u      *Upstream
@@ -27,9 +28,13 @@ type Conn struct {
 	proven *time.Timer // set while the instance is in doubt
 
 	// What follows is empty unless other instances were tried before.
-	tried    tried
+	excluded excluded
 	attempts []Attempt
 }
+
+// Attempts is how many instances were dialled for the connection, this one among
+// them.
+func (c *Conn) Attempts() int { return len(c.attempts) + 1 }
 
 // Release says that the connection has ended.
 func (c *Conn) Release() {
@@ -71,9 +76,9 @@ func (c *Conn) Next(ctx context.Context, err error) (*Conn, error) {
 	timeout := u.timeout(o)
 	ctx, cancel := context.WithTimeout(ctx, timeout-time.Duration(u.now()-c.began()))
 	defer cancel()
-	s := search{u: u, o: o, timeout: timeout, not: c.tried, attempts: c.attempts}
+	s := search{u: u, o: o, timeout: timeout, not: c.excluded, attempts: c.attempts}
 	if len(s.not) == 0 {
-		s.not = tried{c.in}
+		s.not = excluded{c.in}
 	}
 	s.attempts = append(s.attempts, Attempt{
 		Instance: c.Endpoint.ID, Address: c.Endpoint.Address, Err: err, Duration: time.Duration(u.now() - c.start),
@@ -116,5 +121,5 @@ func (c *Conn) end(answered bool) bool {
 func (c *Conn) prove() { c.u.succeeded(c.claim()) }
 
 func (c *Conn) claim() claim {
-	return claim{slot: &slot{instance: c.in, ep: c.Endpoint}, probe: c.probe, start: c.start}
+	return claim{instanceSlot: &instanceSlot{instance: c.in, ep: c.Endpoint}, probe: c.probe, start: c.start}
 }

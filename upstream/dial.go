@@ -19,42 +19,56 @@ func (u *Upstream) Dial(ctx context.Context) (*Conn, error) {
 		u.live.Add(-1)
 		return nil, fmt.Errorf("dialling %s: %w (%d)", o.Name, ErrLimit, o.MaxConnections)
 	}
-	timeout := u.timeout(o)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	c, err := u.dial(ctx, o, timeout)
+	c, err := u.dial(ctx, o)
 	if err != nil {
 		u.live.Add(-1)
 	}
 	return c, err
 }
 
-// dial has timeout for everything, of which ctx tells when it began.
-func (u *Upstream) dial(ctx context.Context, o *Options, timeout time.Duration) (*Conn, error) {
+// dial has the destination's own timeout for everything, which may be known only
+// once the agent has been heard.
+func (u *Upstream) dial(ctx context.Context, o *Options) (*Conn, error) {
+	start, timeout := time.Now(), u.timeout(o)
+	bounded, cancel := boundedBy(ctx, start.Add(timeout))
+	defer cancel()
+	if err := u.prepare(bounded, o, timeout); err != nil {
+		return nil, err
+	}
+	s := search{u: u, o: o, timeout: u.timeout(o)}
+	if s.timeout != timeout {
+		bounded, cancel = boundedBy(ctx, start.Add(s.timeout))
+		defer cancel()
+	}
+	return s.next(bounded)
+}
+
+// boundedBy is context.WithDeadline, without a context more where ctx ends no later
+// by itself.
+func boundedBy(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if own, ok := ctx.Deadline(); ok && !own.After(deadline) {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+// prepare waits for all that an instance can be picked and dialled by.
+func (u *Upstream) prepare(ctx context.Context, o *Options, timeout time.Duration) error {
 	if o.Ready != nil {
 		if err := o.Ready(ctx); err != nil {
-			return nil, fmt.Errorf("dialling %s: %w", o.Name, err)
+			return fmt.Errorf("dialling %s: %w", o.Name, err)
 		}
 	}
 	u.use(ctx, timeout)
-	if err := u.available(ctx, o); err != nil {
-		return nil, err
-	}
-	s := search{u: u, o: o, timeout: timeout}
-	return s.next(ctx)
+	return u.available(ctx, o)
 }
 
-// use has the agent's word confirmed if the destination has not been in use.
-// Where it does not come in time, what was known before must do.
+// use has the set confirmed if the destination has not been in use. Where that
+// takes too long, what was known before must do.
 func (u *Upstream) use(ctx context.Context, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, min(maxConfirm, timeout/4))
 	defer cancel()
-	if !u.resolver.Use(ctx) {
-		return
-	}
-	if s, ok := u.resolver.Set(); ok {
-		u.apply(s) // rather than when follow gets to it
-	}
+	u.resolver.Use(ctx)
 }
 
 // timeout is for a Dial that begins now.
@@ -62,22 +76,22 @@ func (u *Upstream) timeout(o *Options) time.Duration {
 	if o.ConnectTimeout > 0 {
 		return o.ConnectTimeout
 	}
-	if p := u.picker.Load(); p != nil && p.timeout > 0 {
-		return p.timeout
+	if s, _ := u.resolver.Set(); s.ConnectTimeout > 0 {
+		return s.ConnectTimeout
 	}
 	return DefaultConnectTimeout
 }
 
 // available waits for the first set and says why there is nothing to dial.
 func (u *Upstream) available(ctx context.Context, o *Options) error {
-	p := u.picker.Load()
+	p := u.instancesNow()
 	if p == nil {
 		select {
 		case <-u.known:
 		case <-ctx.Done():
 			return u.noEndpoints(o, ctx.Err())
 		}
-		p = u.picker.Load()
+		p = u.instancesNow()
 	}
 	if len(p.all) == 0 {
 		return u.noEndpoints(o, nil)
@@ -97,12 +111,12 @@ func (u *Upstream) noEndpoints(o *Options, cause error) error {
 	p := u.picker.Load()
 	switch {
 	case p == nil && status.Err != nil:
-		return fmt.Errorf("dialling %s: %w: the agent has not named any yet: %w: %w", o.Name, ErrNoEndpoints, cause, status.Err)
+		return fmt.Errorf("dialling %s: %w: none is known yet: %w: %w", o.Name, ErrNoEndpoints, cause, status.Err)
 	case p == nil:
-		return fmt.Errorf("dialling %s: %w: the agent has not named any yet: %w", o.Name, ErrNoEndpoints, cause)
-	case p.reason != "":
-		return fmt.Errorf("dialling %s: %w: %s", o.Name, ErrNoEndpoints, p.reason)
-	case p.filtered:
+		return fmt.Errorf("dialling %s: %w: none is known yet: %w", o.Name, ErrNoEndpoints, cause)
+	case p.set.Reason != "":
+		return fmt.Errorf("dialling %s: %w: %s", o.Name, ErrNoEndpoints, p.set.Reason)
+	case p.set.Filtered:
 		return fmt.Errorf("dialling %s: %w: the token may not read them all (service:read on the service and its proxy, node:read)", o.Name, ErrNoEndpoints)
 	}
 	return fmt.Errorf("dialling %s: %w: the agent shows none that is healthy and has a Connect proxy, or hides it from the token (service:read, node:read)", o.Name, ErrNoEndpoints)

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"connect-proxy/connectproxy/watch"
 )
 
 // Behaviour 15.
@@ -151,7 +150,8 @@ func TestAClientThatGoesAwayBlamesNoInstance(t *testing.T) {
 		u := start(t, Options{Resolver: newFakeResolver(instances(1)...), Dial: n.Dial})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		time.AfterFunc(time.Second/2, cancel)
-		if _, err := u.Dial(ctx); !errors.Is(err, context.Canceled) {
+		var de *DialError
+		if _, err := u.Dial(ctx); !errors.Is(err, context.Canceled) || !errors.As(err, &de) || len(de.Attempts) > 0 {
 			t.Errorf("error %v", err)
 		}
 		if s := u.Status(); !s.Instances[0].SetAside.IsZero() || s.Instances[0].Err != nil || s.Live != 0 {
@@ -215,13 +215,13 @@ func TestWhyThereIsNoEndpointIsSaid(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		set    *Set
-		status watch.Status
+		status ResolverStatus
 		want   string
 	}{
-		{"an empty set", &Set{}, watch.Status{}, "dialling db: no instance to connect to: the agent shows none that is healthy and has a Connect proxy, or hides it from the token (service:read, node:read)"},
-		{"a set that the token hides", &Set{Filtered: true}, watch.Status{}, "dialling db: no instance to connect to: the token may not read them all (service:read on the service and its proxy, node:read)"},
-		{"no answer yet", nil, watch.Status{}, "dialling db: no instance to connect to: the agent has not named any yet: context deadline exceeded"},
-		{"an agent that is down", nil, watch.Status{Err: errRefused}, "dialling db: no instance to connect to: the agent has not named any yet: context deadline exceeded: connection refused"},
+		{"an empty set", &Set{}, ResolverStatus{}, "dialling db: no instance to connect to: the agent shows none that is healthy and has a Connect proxy, or hides it from the token (service:read, node:read)"},
+		{"a set that the token hides", &Set{Filtered: true}, ResolverStatus{}, "dialling db: no instance to connect to: the token may not read them all (service:read on the service and its proxy, node:read)"},
+		{"no answer yet", nil, ResolverStatus{}, "dialling db: no instance to connect to: none is known yet: context deadline exceeded"},
+		{"an agent that is down", nil, ResolverStatus{Err: errRefused}, "dialling db: no instance to connect to: none is known yet: context deadline exceeded: connection refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -244,10 +244,10 @@ func TestEndpointsAreServedForAsLongAsMaxStaleSays(t *testing.T) {
 		r := newFakeResolver(instances(2)...)
 		o := Options{Resolver: r, MaxStale: time.Minute}
 		u := start(t, o)
-		r.say(watch.Status{Has: true, Fresh: time.Now()})
+		r.say(ResolverStatus{Has: true, Fresh: time.Now()})
 		after(time.Hour)
 		dial(t, u) // healthy: age does not matter
-		r.say(watch.Status{Has: true, Fresh: time.Now(), Err: errRefused, Failures: 1})
+		r.say(ResolverStatus{Has: true, Fresh: time.Now(), Err: errRefused, Failures: 1})
 		after(59 * time.Second)
 		dial(t, u)
 		after(2 * time.Second)
@@ -323,4 +323,59 @@ func TestTheDestinationsTimeoutHoldsWhereTheUpstreamHasNone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lateResolver knows its set once the first connection has had it asked for.
+type lateResolver struct{ *fakeResolver }
+
+func (r lateResolver) Use(context.Context) bool {
+	r.give(Set{Endpoints: instances(1), ConnectTimeout: 1500 * time.Millisecond})
+	return true
+}
+
+func TestTheFirstConnectionHasTheTimeoutThatItsDestinationTurnsOutToHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		n.fail("n1", blackhole)
+		u := start(t, Options{Resolver: lateResolver{newFakeResolver()}, Dial: n.Dial})
+		began := time.Now()
+		if _, err := u.Dial(t.Context()); err == nil || time.Since(began) != 1500*time.Millisecond {
+			t.Errorf("failed after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// silentResolver knows its set, and has it confirmed by an agent that says nothing.
+type silentResolver struct{ *fakeResolver }
+
+func (silentResolver) Use(ctx context.Context) bool {
+	<-ctx.Done()
+	return true
+}
+
+func TestAConnectionSoonAfterOneThatWasGivenUpWaitsNoLongerForTheAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := start(t, Options{Resolver: silentResolver{newFakeResolver(instances(1)...)}, ConnectTimeout: 8 * time.Second})
+		gone, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := u.Dial(gone); err == nil {
+			t.Error("a client that has gone has a connection")
+		}
+		began := time.Now()
+		c, err := u.Dial(t.Context())
+		if took := time.Since(began); err != nil || took != maxConfirm {
+			t.Fatalf("after %s: %v", took, err)
+		}
+		c.Release()
+	})
+}
+
+func TestADialThatReturnsNeitherAConnectionNorAnErrorHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nothing := func(context.Context, Endpoint) (net.Conn, error) { return nil, nil }
+		u := start(t, Options{Resolver: newFakeResolver(instances(1)...), Dial: nothing})
+		if c, err := u.Dial(t.Context()); !errors.Is(err, errNoConn) {
+			t.Errorf("got %v, %v", c, err)
+		}
+	})
 }

@@ -4,17 +4,27 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"connect-proxy/connectproxy/watch"
 )
 
 // Identity is what an instance must prove to be, each part spelled as the
-// catalogue spells it. Namespace and Partition mean "default" when empty.
+// catalog spells it. Namespace and Partition mean "default" when empty.
 type Identity struct {
-	Service, Namespace, Partition string
+	// Service is the name of the service.
+	Service string
+	// Namespace and Partition are Consul Enterprise's.
+	Namespace, Partition string
 	// Datacenter is empty only where an agent left it out: the proxy's own.
 	Datacenter string
+
+	// Host and Patterns are whom an instance that is not of Consul's must prove to
+	// be, and all else is empty then: its certificate matches one of Patterns,
+	// which are package allowlist's, one a line; where there are none, it is for
+	// Host, a host name or an IP address.
+	Host, Patterns string
 }
+
+// maxWeight keeps sums of weights from overflowing, whoever gives them.
+const maxWeight = 65535
 
 // Endpoint is one instance of a destination. It is comparable.
 type Endpoint struct {
@@ -23,8 +33,9 @@ type Endpoint struct {
 	// Address is host:port; the host may be a name.
 	Address string
 	// Weight is the share of connections in proportion to the others'; zero
-	// means 1.
-	Weight   int
+	// means 1. It counts up to 65535, which is Consul's and the DNS's bound.
+	Weight int
+	// Identity is what the instance must prove.
 	Identity Identity
 	// SNI is the server name to ask for; empty means the one that follows from
 	// Identity.
@@ -34,6 +45,7 @@ type Endpoint struct {
 // Set is all the instances of a destination that may be dialled. Nobody alters
 // one that a Resolver has handed out.
 type Set struct {
+	// Endpoints are the instances; without any, no connection can be made.
 	Endpoints []Endpoint
 	// Ordered asks to use the first one that works, nearest first, whatever the
 	// balance policy is.
@@ -48,55 +60,41 @@ type Set struct {
 	ConnectTimeout time.Duration
 }
 
-func (s Set) equal(o Set) bool {
+// Equal reports whether o says the same.
+func (s Set) Equal(o Set) bool {
 	return s.Ordered == o.Ordered && s.Filtered == o.Filtered && s.Reason == o.Reason &&
 		s.ConnectTimeout == o.ConnectTimeout && slices.Equal(s.Endpoints, o.Endpoints)
 }
 
-// Resolver keeps a destination's Set current while Run runs. All but Run are
-// safe for any goroutine and never block.
+// Resolver knows a destination's Set, which it keeps current while somebody runs
+// it. Its methods are safe for any goroutine, and none but Use blocks.
 type Resolver interface {
-	// Run blocks until ctx is done and returns its error.
-	Run(ctx context.Context) error
 	// Set returns the latest set; ok is false before the first.
 	Set() (s Set, ok bool)
-	// Changed returns a channel that is closed at the next change. Take it
-	// before Set.
-	Changed() <-chan struct{}
+	// Follow has changed called after each change of the set, which must not
+	// block, until stop is called. Set gives the new one by then.
+	Follow(changed func()) (stop func())
 	// Status says how old the set is and why.
-	Status() watch.Status
-	// Use says that a connection is about to be made. It returns at once while
-	// the destination is in use. After a rest it returns when the agent has
-	// confirmed the set or brought another, or has failed to, or ctx is done;
-	// then there may be a new set.
-	Use(ctx context.Context) (asked bool)
+	Status() ResolverStatus
+	// Use notes that a connection is about to be made. The first one after a
+	// rest has the set confirmed and waits for that, until ctx is done. It
+	// reports whether the set may have changed.
+	Use(ctx context.Context) bool
 }
 
-// watched is a Resolver made of a watch.
-type watched struct {
-	w        *watch.Watch[Set]
-	interest *interest
-}
-
-var _ Resolver = watched{}
-
-func (r watched) Set() (Set, bool)         { return r.w.Latest() }
-func (r watched) Changed() <-chan struct{} { return r.w.Changed() }
-func (r watched) Status() watch.Status     { return r.w.Status() }
-
-func (r watched) Run(ctx context.Context) error {
-	defer r.interest.counted()()
-	return r.w.Run(ctx)
-}
-
-func (r watched) Use(ctx context.Context) bool { return r.interest.use(ctx, r.confirm) }
-
-// confirm waits for the agent's word unless that is fresh and there is somewhere
-// to go by it. It has the agent asked soon in any case.
-func (r watched) confirm(ctx context.Context) {
-	if s, _ := r.w.Latest(); len(s.Endpoints) > 0 && time.Since(r.w.Status().Fresh) <= freshEnough {
-		r.w.Refresh()
-		return
-	}
-	_ = r.w.Confirm(ctx)
+// ResolverStatus says how well a Resolver is doing.
+type ResolverStatus struct {
+	// Name is what the Resolver asks for.
+	Name string
+	// Has reports that there is a set.
+	Has bool
+	// Err is why the last question brought nothing; nil when it did.
+	Err error
+	// Fresh is the last time at which the set was known to be true, zero without
+	// one. Its distance to now is the set's age.
+	Fresh time.Time
+	// Failures counts the questions that failed since the last good one.
+	Failures int
+	// Failing is when the first of them did; zero without one.
+	Failing time.Time
 }

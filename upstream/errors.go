@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,12 +27,21 @@ var (
 	ErrUnavailable = errors.New("the instance cannot serve")
 )
 
+var (
+	errNoConn = errors.New("the dial has returned neither a connection nor an error")
+	// errNoFiles is no fault of the instance that was dialled.
+	errNoFiles = errors.New("this proxy or its machine can open no more files: raise its limit (LimitNOFILE of systemd, ulimit -n)")
+)
+
 // Attempt is one instance that was tried in vain.
 type Attempt struct {
 	// Instance is the Endpoint's ID.
 	Instance string
-	Address  string
-	Err      error
+	// Address is what was dialled, host:port.
+	Address string
+	// Err is why it failed; it is never nil.
+	Err error
+	// Duration is from the choice of the instance to the failure.
 	Duration time.Duration
 }
 
@@ -46,12 +56,18 @@ const shownAttempts = 4
 type DialError struct {
 	// Upstream is the name of Options.
 	Upstream string
+	// Attempts are those that failed, in their order; empty where the time was
+	// over before the first. One that the caller gave up is not among them.
 	Attempts []Attempt
+	// Untried counts the instances that were left out, since only so many are tried
+	// for one connection or since time was over.
+	Untried int
 	// Cause is the context's error where time or the caller's patience ended
-	// the search, and nil where all instances had been tried.
+	// the search, and nil where all instances had been tried that there were to be.
 	Cause error
 }
 
+// Error is one line, with the first few attempts.
 func (e *DialError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dialling %s: ", e.Upstream)
@@ -65,9 +81,15 @@ func (e *DialError) Error() string {
 		}
 		fmt.Fprintf(&b, "%s (%s) %s: %v", a.Instance, a.Address, a.Reason(), a.Err)
 	}
+	if e.Untried > 0 && len(e.Attempts) > 0 {
+		fmt.Fprintf(&b, "; %d were not tried", e.Untried)
+	}
 	if e.Cause != nil {
 		if len(e.Attempts) > 0 {
 			b.WriteString("; ")
+		}
+		if errors.Is(e.Cause, context.Canceled) {
+			b.WriteString("given up by the caller: ")
 		}
 		b.WriteString(e.Cause.Error())
 	}

@@ -6,33 +6,13 @@ import (
 	"fmt"
 	"net"
 
-	"connect-proxy/connectproxy/watch"
 	"connect-proxy/upstream"
 )
-
-// fixed is a Resolver of a set that never changes.
-type fixed upstream.Set
-
-var _ upstream.Resolver = fixed{}
-
-func (f fixed) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-func (f fixed) Set() (upstream.Set, bool)     { return upstream.Set(f), true }
-func (f fixed) Changed() <-chan struct{}      { return nil }
-func (f fixed) Status() watch.Status          { return watch.Status{Has: true} }
-func (f fixed) Use(context.Context) bool      { return false }
 
 // dial connects without TLS. One that is used in a mesh proves the identity of
 // the endpoint too.
 func dial(ctx context.Context, ep upstream.Endpoint) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", ep.Address)
-}
-
-// running runs u until its end is called, which waits for it.
-func running(u *upstream.Upstream) (end func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = u.Run(ctx) }()
-	return func() { cancel(); <-done }
 }
 
 // closedPort is an address that refuses connections.
@@ -55,17 +35,16 @@ func ExampleUpstream_Dial() {
 
 	u, err := upstream.New(upstream.Options{
 		Name: "db",
-		Resolver: fixed{Ordered: true, Endpoints: []upstream.Endpoint{
+		Resolver: upstream.Fixed("db", upstream.Set{Ordered: true, Endpoints: []upstream.Endpoint{
 			{ID: "node-1/db", Address: closedPort()},
 			{ID: "node-2/db", Address: app.Addr().String()},
-		}},
+		}}),
 		Dial: dial,
 	})
 	if err != nil {
 		panic(err)
 	}
-	defer running(u)()
-
+	defer u.Close()
 	c, err := u.Dial(context.Background())
 	if err != nil {
 		fmt.Println(err)
@@ -81,14 +60,13 @@ func ExampleUpstream_Dial() {
 func ExampleDialError() {
 	u, err := upstream.New(upstream.Options{
 		Name:     "db",
-		Resolver: fixed{Endpoints: []upstream.Endpoint{{ID: "node-1/db", Address: closedPort()}}},
+		Resolver: upstream.Fixed("db", upstream.Set{Endpoints: []upstream.Endpoint{{ID: "node-1/db", Address: closedPort()}}}),
 		Dial:     dial,
 	})
 	if err != nil {
 		panic(err)
 	}
-	defer running(u)()
-
+	defer u.Close()
 	_, err = u.Dial(context.Background())
 	var failed *upstream.DialError
 	if errors.As(err, &failed) {

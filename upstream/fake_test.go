@@ -10,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"connect-proxy/connectproxy/watch"
 )
 
 // fakeResolver holds the set that a test gives it.
@@ -19,12 +17,12 @@ type fakeResolver struct {
 	mu      sync.Mutex // guards what follows
 	set     Set
 	ok      bool
-	status  watch.Status
-	changed chan struct{}
+	status  ResolverStatus
+	changed func()
 }
 
 func newFakeResolver(eps ...Endpoint) *fakeResolver {
-	r := &fakeResolver{changed: make(chan struct{})}
+	r := &fakeResolver{changed: func() {}}
 	if len(eps) > 0 {
 		r.give(Set{Endpoints: eps})
 	}
@@ -33,19 +31,17 @@ func newFakeResolver(eps ...Endpoint) *fakeResolver {
 
 func (r *fakeResolver) give(s Set) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.set, r.ok = s, true
-	close(r.changed)
-	r.changed = make(chan struct{})
+	changed := r.changed
+	r.mu.Unlock()
+	changed()
 }
 
-func (r *fakeResolver) say(s watch.Status) {
+func (r *fakeResolver) say(s ResolverStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status = s
 }
-
-func (r *fakeResolver) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
 func (r *fakeResolver) Set() (Set, bool) {
 	r.mu.Lock()
@@ -53,13 +49,18 @@ func (r *fakeResolver) Set() (Set, bool) {
 	return r.set, r.ok
 }
 
-func (r *fakeResolver) Changed() <-chan struct{} {
+func (r *fakeResolver) Follow(changed func()) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.changed
+	r.changed = changed
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.changed = func() {}
+	}
 }
 
-func (r *fakeResolver) Status() watch.Status {
+func (r *fakeResolver) Status() ResolverStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.status
@@ -144,8 +145,7 @@ func seeded(u *Upstream) *Upstream {
 	return u
 }
 
-// start makes an Upstream that runs until the test ends. Without a Dial it
-// reaches everything.
+// start makes an Upstream. Without a Dial it reaches everything.
 func start(t *testing.T, o Options) *Upstream {
 	t.Helper()
 	if o.Name == "" {
@@ -158,17 +158,7 @@ func start(t *testing.T, o Options) *Upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seeded(u)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- u.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
-		}
-	})
-	return u
+	return seeded(u)
 }
 
 // dial opens a connection and fails the test if it cannot.

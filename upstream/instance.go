@@ -4,10 +4,9 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
-)
 
-// maxSetAside is the longest time that an instance is set aside for.
-const maxSetAside = time.Minute
+	"github.com/hashicorp/go-hclog"
+)
 
 // instanceKey tells instances apart: one that moved to another address starts
 // afresh.
@@ -26,7 +25,8 @@ type instance struct {
 	// success takes no lock.
 	troubled atomic.Bool
 
-	trouble // guarded by Upstream.mu
+	trouble      // guarded by Upstream.mu
+	listed  bool // it is in the set; guarded likewise
 }
 
 // trouble is the record of an instance's failures.
@@ -35,15 +35,17 @@ type trouble struct {
 	aside    int   // times set aside in a row
 	since    int64 // when it was last set aside or cleared
 	last     error
-	// doubted is set by a failure that came after a connection was taken: that
+	// distrusted is set by a failure that came after a connection was taken: that
 	// one is taken then says little.
-	doubted bool
+	distrusted bool
 }
 
 // claim is a right to try an instance.
 type claim struct {
-	*slot
+	*instanceSlot
 	probe bool
+	// lastResort is set where the instance is set aside.
+	lastResort bool
 	// start is when it was taken.
 	start int64
 }
@@ -74,29 +76,43 @@ func (u *Upstream) succeeded(c claim) {
 	c.probing.Store(false)
 	c.troubled.Store(false)
 	if was.aside > 0 {
-		u.rebuild()
+		u.remake()
 	}
 	u.mu.Unlock()
 	if was.aside > 0 {
-		u.log.Info("instance works again", "instance", c.ep.ID, "address", c.ep.Address)
+		u.report(hclog.Info, "instance works again", c)
 	}
 }
 
-// doubted reports whether the instance has to prove itself by a connection that
+// report logs what has become of an instance, of many at one moment the first few
+// alone but at debug level.
+func (u *Upstream) report(level hclog.Level, message string, c claim, more ...any) {
+	args := append([]any{"upstream", u.options.Load().Name, "instance", c.ep.ID, "address", c.ep.Address}, more...)
+	ok, left := u.lines.Take(time.Now())
+	if !ok {
+		level = hclog.Debug
+	}
+	if left > 0 {
+		args = append(args, "suppressed", left)
+	}
+	u.log.Log(level, message, args...)
+}
+
+// distrusted reports whether the instance has to prove itself by a connection that
 // lasts.
-func (u *Upstream) doubted(c claim) bool {
+func (u *Upstream) distrusted(c claim) bool {
 	if !c.troubled.Load() {
 		return false
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return c.trouble.doubted
+	return c.trouble.distrusted
 }
 
 // failedLater is failed for a connection that the instance had taken.
 func (u *Upstream) failedLater(c claim, err error) {
 	u.mu.Lock()
-	c.trouble.doubted = true
+	c.trouble.distrusted = true
 	c.troubled.Store(true)
 	u.mu.Unlock()
 	u.failed(c, u.options.Load(), err)
@@ -111,11 +127,11 @@ func (u *Upstream) failed(c claim, o *Options, err error) {
 	d := u.noteFailure(c, o, err)
 	u.mu.Unlock()
 	if d == 0 {
-		u.log.Debug("instance failed", "instance", c.ep.ID, "address", c.ep.Address,
+		u.log.Debug("instance failed", "upstream", u.options.Load().Name, "instance", c.ep.ID, "address", c.ep.Address,
 			"reason", reasonOf(err).String(), "error", err)
 		return
 	}
-	u.log.Warn("instance set aside", "instance", c.ep.ID, "address", c.ep.Address,
+	u.report(hclog.Warn, "instance set aside", c,
 		"reason", reasonOf(err).String(), "error", err, "retry_in", d.Round(time.Millisecond).String())
 }
 
@@ -131,23 +147,39 @@ func (u *Upstream) noteFailure(c claim, o *Options, err error) time.Duration {
 	}
 	in.failures++
 	in.troubled.Store(true)
-	if !c.probe && in.failures < o.MaxFailures {
+	if !c.probe && (in.failures < o.MaxFailures || !u.maySetAside(o)) {
 		return 0
 	}
 	in.aside++
-	d := longer(o.SetAside, in.aside)
+	u.asides[reasonOf(err)].Add(1)
+	d := longer(o.SetAside, o.MaxSetAside, in.aside)
 	now := u.now()
 	in.since = now
 	in.until.Store(now + int64(d))
 	in.probing.Store(false)
-	u.rebuild()
+	u.remake()
 	return d
 }
 
-// longer doubles d for each time after the first, up to maxSetAside, give or
-// take a quarter so that the proxies of a fleet do not probe in step.
-func longer(d time.Duration, times int) time.Duration {
-	most := max(d, maxSetAside)
+// maySetAside reports whether one more instance may be set aside. The caller
+// holds mu.
+func (u *Upstream) maySetAside(o *Options) bool {
+	if o.NeverSetAside || o.MaxSetAsidePercent <= 0 {
+		return !o.NeverSetAside
+	}
+	aside, now := 0, u.now()
+	for i := range u.slots {
+		if u.slots[i].until.Load() > now {
+			aside++
+		}
+	}
+	return aside == 0 || (aside+1)*100 <= o.MaxSetAsidePercent*len(u.slots)
+}
+
+// longer doubles d for each time after the first, up to most, give or take a
+// quarter so that the proxies of a fleet do not probe in step.
+func longer(d, most time.Duration, times int) time.Duration {
+	most = max(d, most)
 	for ; times > 1 && d < most; times-- {
 		d *= 2
 	}

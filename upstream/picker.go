@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// slot is an endpoint of the set with what is remembered of it.
-type slot struct {
+// instanceSlot is an endpoint of the set with what is remembered of it.
+type instanceSlot struct {
 	*instance
 	ep     Endpoint
 	weight int64
@@ -17,34 +18,50 @@ type slot struct {
 // picker is one immutable state of the instances: what there is and what is not
 // set aside. A pick reads it without a lock.
 type picker struct {
-	all []slot
+	all []instanceSlot
 	// usable is those of all that are not set aside, in the same order.
-	usable []*slot
+	usable []*instanceSlot
 	// schedule holds indices into usable, each as often as its weight says and
 	// spread evenly; nil where all weights are equal.
 	schedule []int32
-	ordered  bool
-	filtered bool
-	reason   string        // why all is empty, if the set says so
-	timeout  time.Duration // the destination's own; zero if it has none
-	// due is when the next instance's time set aside ends.
-	due int64
+	set      Set // that all is made of
+	// made is when it was made, and due when it is to be made anew: when the next
+	// instance's time set aside ends.
+	made int64
+	due  atomic.Int64
 }
 
-func newPicker(all []slot, s Set, now int64) *picker {
-	p := &picker{
-		all: all, ordered: s.Ordered, filtered: s.Filtered, reason: s.Reason, timeout: s.ConnectTimeout, due: math.MaxInt64,
-	}
-	p.usable = make([]*slot, 0, len(all))
+// To make a picker takes a look at every instance. With manyInstances it is made
+// anew after makePause at the earliest, or a thousand of them that fail or come back
+// together would cost a million looks. Until then an instance that was set aside may
+// be drawn, and is not claimed.
+const (
+	manyInstances = 256
+	makePause     = int64(50 * time.Millisecond)
+)
+
+func newPicker(all []instanceSlot, s Set, now int64) *picker {
+	p := &picker{all: all, set: s, made: now}
+	due := int64(math.MaxInt64)
+	p.usable = make([]*instanceSlot, 0, len(all))
 	for i := range all {
 		if until := all[i].until.Load(); until > now {
-			p.due = min(p.due, until)
+			due = min(due, until)
 			continue
 		}
 		p.usable = append(p.usable, &all[i])
 	}
+	p.due.Store(max(due, p.earliest()))
 	p.schedule = schedule(p.usable)
 	return p
+}
+
+// earliest is when it may be made anew.
+func (p *picker) earliest() int64 {
+	if len(p.all) < manyInstances {
+		return p.made
+	}
+	return p.made + makePause
 }
 
 // scheduleSize is how fine a schedule may be, in turns an instance on average.
@@ -52,7 +69,7 @@ const scheduleSize = 16
 
 // schedule gives every slot its share of turns: a random turn is a weighted
 // random choice, and turns taken one after the other are a weighted round.
-func schedule(slots []*slot) []int32 {
+func schedule(slots []*instanceSlot) []int32 {
 	var total, least, most int64 = 0, math.MaxInt64, 0
 	for _, s := range slots {
 		total += s.weight
@@ -89,31 +106,31 @@ func (p *picker) turns() int {
 	return len(p.usable)
 }
 
-func (p *picker) turn(i int) *slot {
+func (p *picker) turn(i int) *instanceSlot {
 	if p.schedule != nil {
 		i = int(p.schedule[i])
 	}
 	return p.usable[i]
 }
 
-// tried is the instances that one Dial has had its answer from.
-type tried []*instance
+// excluded is the instances that one Dial has had its answer from.
+type excluded []*instance
 
-func (t tried) has(in *instance) bool { return slices.Contains(t, in) }
+func (t excluded) has(in *instance) bool { return slices.Contains(t, in) }
 
-// proposals is how many instances are drawn by policy before the rest is
+// randomDraws is how many instances are drawn by policy before the rest is
 // searched in order: only a retry or a probe under way needs more than one.
-const proposals = 4
+const randomDraws = 4
 
 // pick claims an instance that has not been tried, by the policy; one that is
-// set aside only where no other is left.
-func (u *Upstream) pick(p *picker, balance string, not tried, now int64) (claim, bool) {
-	if p.ordered {
-		balance = Ordered
+// set aside only where no other is left, and where lastResort allows it.
+func (u *Upstream) pick(p *picker, by policy, r request, not excluded, now int64, lastResort bool) (claim, bool) {
+	if p.set.Ordered {
+		by = policies[Ordered]
 	}
-	if n := p.turns(); n > 0 && balance != Ordered {
-		for range proposals {
-			s := u.propose(p, balance, n)
+	if n := p.turns(); n > 0 && !by.ordered() {
+		for range randomDraws {
+			s := by.draw(u, p, n, r)
 			if not.has(s.instance) {
 				continue
 			}
@@ -122,39 +139,20 @@ func (u *Upstream) pick(p *picker, balance string, not tried, now int64) (claim,
 			}
 		}
 	}
-	return u.search(p, balance, not, now)
-}
-
-// propose draws an instance by the policy.
-func (u *Upstream) propose(p *picker, balance string, turns int) *slot {
-	switch balance {
-	case RoundRobin:
-		return p.turn(int(u.round.Add(1) % uint64(turns)))
-	case Random:
-		return p.turn(u.random(turns))
-	}
-	a := p.turn(u.random(turns))
-	b := a
-	for i := 0; a == b && len(p.usable) > 1 && i < proposals; i++ {
-		b = p.turn(u.random(turns))
-	}
-	// (live+1)/weight without the division: with nothing live, the heavier.
-	if (b.live.Load()+1)*a.weight < (a.live.Load()+1)*b.weight {
-		return b
-	}
-	return a
+	return u.search(p, by.ordered(), not, now, lastResort)
 }
 
 // search goes through what is left from a random place, or in order.
-func (u *Upstream) search(p *picker, balance string, not tried, now int64) (claim, bool) {
+func (u *Upstream) search(p *picker, inOrder bool, not excluded, now int64, lastResort bool) (claim, bool) {
 	start := 0
-	if balance != Ordered && len(p.all) > 0 {
+	if !inOrder && len(p.all) > 0 {
 		start = u.random(len(p.all))
 	}
-	var last *slot
+	var last *instanceSlot
 	for i := range p.all {
 		s := &p.all[(start+i)%len(p.all)]
-		if not.has(s.instance) {
+		aside := s.until.Load() > now
+		if aside && last != nil || not.has(s.instance) {
 			continue
 		}
 		if probe, ok := s.claim(now); ok {
@@ -164,13 +162,15 @@ func (u *Upstream) search(p *picker, balance string, not tried, now int64) (clai
 			last = s
 		}
 	}
-	if last == nil {
+	if last == nil || !lastResort {
 		return claim{}, false
 	}
-	return u.take(last, false, now), true
+	c := u.take(last, false, now)
+	c.lastResort = true
+	return c, true
 }
 
-func (u *Upstream) take(s *slot, probe bool, now int64) claim {
+func (u *Upstream) take(s *instanceSlot, probe bool, now int64) claim {
 	s.live.Add(1)
-	return claim{slot: s, probe: probe, start: now}
+	return claim{instanceSlot: s, probe: probe, start: now}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -15,17 +16,29 @@ type Reason uint8
 
 // The reasons, a closed set. The first, zero, is for what fits no other.
 const (
+	// ReasonOther is any failure without a reason of its own.
 	ReasonOther Reason = iota
+	// ReasonRefused is a port that nobody listens on.
 	ReasonRefused
+	// ReasonTimeout is no answer in the time of the attempt.
 	ReasonTimeout
+	// ReasonReset is a connection that the other side broke off.
 	ReasonReset
+	// ReasonUnreachable is a network or a host without a way to it.
 	ReasonUnreachable
+	// ReasonName is an address whose name cannot be resolved.
 	ReasonName
+	// ReasonTLS is a handshake that failed otherwise.
 	ReasonTLS
+	// ReasonIdentity is ErrIdentity.
 	ReasonIdentity
+	// ReasonDenied is ErrDenied.
 	ReasonDenied
+	// ReasonClock is ErrClock.
 	ReasonClock
+	// ReasonUnavailable is ErrUnavailable.
 	ReasonUnavailable
+
 	reasons // how many there are
 )
 
@@ -39,6 +52,20 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return reasonNames[ReasonOther]
+}
+
+// counts are numbers by reason.
+type counts [reasons]atomic.Uint64
+
+// byName leaves out what never happened.
+func (c *counts) byName() map[string]uint64 {
+	all := make(map[string]uint64)
+	for r := range c {
+		if n := c[r].Load(); n > 0 {
+			all[Reason(r).String()] = n
+		}
+	}
+	return all
 }
 
 // reasonOf sorts an attempt's error. What an instance proved comes first: it

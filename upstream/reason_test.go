@@ -63,7 +63,7 @@ func TestRealSocketsThatRefuseOrSayNothing(t *testing.T) {
 	}
 	r := newFakeResolver()
 	r.give(Set{Ordered: true, Endpoints: []Endpoint{{ID: "closed", Address: closed}, {ID: "silent", Address: silent}, {ID: "good", Address: good}}})
-	u := start(t, Options{Resolver: r, Dial: greeting, ConnectTimeout: 600 * time.Millisecond, SetAside: time.Minute})
+	u := start(t, Options{Resolver: r, Dial: greeting, ConnectTimeout: 1500 * time.Millisecond, SetAside: time.Minute})
 	for range 20 {
 		c := dial(t, u)
 		if c.Endpoint.ID != "good" {

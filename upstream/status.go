@@ -1,31 +1,35 @@
 package upstream
 
-import (
-	"time"
-
-	"connect-proxy/connectproxy/watch"
-)
+import "time"
 
 // Status is a snapshot of an Upstream.
 type Status struct {
+	// Name is Options.Name.
 	Name string
 	// Balance is the policy in effect.
 	Balance string
 	// Known reports that there has been a set, if an empty one.
-	Known     bool
+	Known bool
+	// Instances are those of the latest set, in its order.
 	Instances []InstanceStatus
 	// Live counts connections, those being dialled included.
 	Live int
+	// Connected counts the attempts that succeeded.
+	Connected uint64
 	// Failures counts the failed attempts by reason, those that never happened
 	// left out.
 	Failures map[string]uint64
+	// SetAside counts how often an instance was set aside, by the reason of the
+	// last failure.
+	SetAside map[string]uint64
 	// Resolver says how fresh Instances is.
-	Resolver watch.Status
+	Resolver ResolverStatus
 }
 
 // InstanceStatus is one instance in a Status.
 type InstanceStatus struct {
 	Endpoint
+	// Live counts its connections, those being dialled included.
 	Live int
 	// Failures counts those in a row.
 	Failures int
@@ -40,27 +44,28 @@ type InstanceStatus struct {
 func (u *Upstream) Status() Status {
 	o := u.options.Load()
 	s := Status{
-		Name:     o.Name,
-		Balance:  o.Balance,
-		Live:     int(u.live.Load()),
-		Failures: make(map[string]uint64),
-		Resolver: u.resolver.Status(),
+		Name:      o.Name,
+		Balance:   o.Balance,
+		Live:      int(u.live.Load()),
+		Connected: u.connected.Load(),
+		Failures:  u.failures.byName(),
+		SetAside:  u.asides.byName(),
+		Resolver:  u.resolver.Status(),
 	}
-	for r := range u.failures {
-		if n := u.failures[r].Load(); n > 0 {
-			s.Failures[Reason(r).String()] = n
-		}
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	p := u.picker.Load()
-	if p == nil {
+	set, ok := u.resolver.Set()
+	if !ok {
 		return s
 	}
 	s.Known = true
-	if p.ordered {
+	if set.Ordered {
 		s.Balance = Ordered
 	}
+	if len(set.Endpoints) == 0 {
+		return s // without a record of instances for what may never be dialled
+	}
+	p := u.instancesNow()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	s.Instances = make([]InstanceStatus, len(p.all))
 	for i := range p.all {
 		in := &p.all[i]

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -14,9 +13,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"connect-proxy/listener/listenertest"
 )
 
 func TestReadyGivesItsReasonsWhileItIsNot(t *testing.T) {
@@ -33,6 +33,12 @@ func TestReadyGivesItsReasonsWhileItIsNot(t *testing.T) {
 			body:   `{"ready": true, "reasons": []}`,
 		},
 		{
+			name:   "a warning",
+			report: Report{Ready: true, Warnings: []string{"edge: no certificate for a.test"}},
+			code:   http.StatusOK,
+			body:   `{"ready": true, "reasons": [], "warnings": ["edge: no certificate for a.test"]}`,
+		},
+		{
 			name:   "two reasons",
 			report: Report{Reasons: []string{"no leaf certificate yet", "listener db (127.0.0.1:8181): not bound yet"}},
 			code:   http.StatusServiceUnavailable,
@@ -40,9 +46,9 @@ func TestReadyGivesItsReasonsWhileItIsNot(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := Handler(func() Report { return tc.report })
+			h := handler(t, func() Report { return tc.report })
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ready", nil))
+			h.ServeHTTP(w, request(http.MethodGet, "/ready"))
 			if w.Code != tc.code {
 				t.Errorf("status %d, want %d", w.Code, tc.code)
 			}
@@ -54,9 +60,9 @@ func TestReadyGivesItsReasonsWhileItIsNot(t *testing.T) {
 }
 
 func TestHealthTellsTheDetailsWhetherReadyOrNot(t *testing.T) {
-	h := Handler(func() Report { return Report{Details: map[string]int{"open": 3}} })
+	h := handler(t, func() Report { return Report{Details: map[string]int{"open": 3}} })
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	h.ServeHTTP(w, request(http.MethodGet, "/health"))
 	if w.Code != http.StatusOK || compact(t, w.Body.String()) != `{"open":3}` {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
@@ -66,14 +72,14 @@ func TestHealthTellsTheDetailsWhetherReadyOrNot(t *testing.T) {
 }
 
 func TestNothingButReadingIsServed(t *testing.T) {
-	h := Handler(func() Report { return Report{Ready: true} })
+	h := handler(t, func() Report { return Report{Ready: true} })
 	for method, path := range map[string]string{
 		http.MethodPost:   "/ready",
 		http.MethodDelete: "/health",
 		http.MethodGet:    "/debug/pprof/",
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		h.ServeHTTP(w, request(method, path))
 		if w.Code < 400 {
 			t.Errorf("%s %s: %d", method, path, w.Code)
 		}
@@ -96,7 +102,7 @@ func TestAnAddressThatOtherMachinesReachIsRefused(t *testing.T) {
 		"19000":               "neither host:port nor unix:/path",
 		"unix:":               "without a path",
 	} {
-		_, err := New(Options{Name: "admin", Address: address, Handler: http.NotFoundHandler()})
+		_, err := New(Options{Name: "admin", Address: address, Pages: Profiles()})
 		switch {
 		case problem == "" && err != nil:
 			t.Errorf("%s: %v", address, err)
@@ -104,7 +110,7 @@ func TestAnAddressThatOtherMachinesReachIsRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", address, err, problem)
 		}
 	}
-	if _, err := New(Options{Name: "pprof", Address: ":6060", Handler: Profiles(), AllowRemote: true}); err != nil {
+	if _, err := New(Options{Name: "pprof", Address: ":6060", Pages: Profiles(), AllowRemote: true}); err != nil {
 		t.Errorf("remote allowed: %v", err)
 	}
 }
@@ -118,12 +124,12 @@ func TestATakenPortIsSaidOnceAndServedWhenItIsFree(t *testing.T) {
 	var log bytes.Buffer
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Warn})
 	s := run(t, Options{Name: "admin", Address: taken.Addr().String(), Logger: logger})
-	until(t, func() bool { return s.Problem() != "" })
+	listenertest.Eventually(t, "there is a problem", func() bool { return s.Problem() != "" })
 	if s.Addr() != nil {
 		t.Error("an address although the port is taken")
 	}
 	taken.Close()
-	until(t, func() bool { return s.Addr() != nil })
+	listenertest.Eventually(t, "it listens", func() bool { return s.Addr() != nil })
 	if s.Problem() != "" {
 		t.Errorf("a problem although it listens: %s", s.Problem())
 	}
@@ -147,12 +153,12 @@ func TestASocketLeftByADeadProcessIsReplacedAndALiveOneIsNot(t *testing.T) {
 	old.(*net.UnixListener).SetUnlinkOnClose(false)
 
 	s := run(t, Options{Name: "admin", Address: "unix:" + path})
-	until(t, func() bool { return s.Problem() != "" })
+	listenertest.Eventually(t, "there is a problem", func() bool { return s.Problem() != "" })
 	old.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal("the stale file is not there")
 	}
-	until(t, func() bool { return s.Addr() != nil })
+	listenertest.Eventually(t, "it listens", func() bool { return s.Addr() != nil })
 	if code := get(t, "unix", path); code != http.StatusOK {
 		t.Errorf("status %d", code)
 	}
@@ -164,7 +170,7 @@ func TestAFileThatIsNoSocketIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := run(t, Options{Name: "admin", Address: "unix:" + path})
-	until(t, func() bool { return s.Problem() != "" })
+	listenertest.Eventually(t, "there is a problem", func() bool { return s.Problem() != "" })
 	if text, err := os.ReadFile(path); err != nil || string(text) != "data" {
 		t.Errorf("the file is %q, %v", text, err)
 	}
@@ -177,47 +183,45 @@ func TestProfilesKeepTheCommandLineToThemselves(t *testing.T) {
 		"/debug/pprof/cmdline":   http.StatusNotFound,
 	} {
 		w := httptest.NewRecorder()
-		Profiles().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		serverOf(t, "127.0.0.1:0", Profiles()).handler.ServeHTTP(w, request(http.MethodGet, path))
 		if w.Code != code {
 			t.Errorf("%s: %d, want %d", path, w.Code, code)
 		}
 	}
 }
 
+func serverOf(t *testing.T, address string, p Pages) *Server {
+	t.Helper()
+	s, err := New(Options{Name: "admin", Address: address, Pages: p, AllowRemote: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func handler(t *testing.T, report func() Report) http.Handler {
+	t.Helper()
+	return serverOf(t, "127.0.0.1:0", Readiness(report)).handler
+}
+
+func request(method, path string) *http.Request {
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = "127.0.0.1:19000"
+	return r
+}
+
 // run serves until the test ends and waits for it.
 func run(t *testing.T, o Options) *Server {
 	t.Helper()
-	if o.Handler == nil {
-		o.Handler = Handler(func() Report { return Report{Ready: true} })
+	if o.Pages == nil {
+		o.Pages = Readiness(func() Report { return Report{Ready: true} })
 	}
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
-		}
-	})
+	listenertest.Run(t, s.Run)
 	return s
-}
-
-func until(t *testing.T, cond func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("waited in vain")
-		}
-	}
 }
 
 func get(t *testing.T, network, address string) int {
@@ -229,7 +233,7 @@ func get(t *testing.T, network, address string) int {
 			return d.DialContext(ctx, network, address)
 		},
 	}
-	resp, err := (&http.Client{Transport: tr}).Get("http://proxy/ready")
+	resp, err := (&http.Client{Transport: tr}).Get("http://localhost/ready")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,15 +5,15 @@ import (
 	"net/http/pprof"
 )
 
-// Profiles answers with Go's profiles below /debug/pprof/. They are kept off
-// the default mux, so that no other server of the process gives them away. The
-// command line is left out: it may hold a token.
-func Profiles() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+// Profiles returns the pages of net/http/pprof below /debug/pprof/, which go on no
+// default mux, so that no other server of the process gives them away. The command
+// line is left out: it may hold a token.
+func Profiles() Pages {
+	return Pages{
+		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
+		"POST /debug/pprof/symbol": http.HandlerFunc(pprof.Symbol),
+		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+	}
 }

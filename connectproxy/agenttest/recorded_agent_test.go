@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/consul/api"
 
 	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/agentbuild"
@@ -25,12 +24,7 @@ func TestTheRecordedAnswersAreThoseOfTheRealAgents(t *testing.T) {
 		if a.ManagesProxies() {
 			release = agentbuild.Managed
 		}
-		a.Register(&api.AgentServiceRegistration{
-			Name: "web", Port: 8080, Tags: []string{"v1"},
-			Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
-				Port: 21000, Check: &api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
-			}},
-		})
+		a.Register(webWithSidecar())
 		a.WaitConnect("web", 1)
 		a.Intention("api", "web", "allow")
 		a.Intention("db", "web", "deny")

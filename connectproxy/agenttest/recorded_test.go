@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"connect-proxy/connectproxy/agenttest/agentbuild"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
@@ -43,6 +44,20 @@ var asked = []struct{ name, method, path, body string }{
 	{"deregister-unknown", "PUT", "/v1/agent/service/deregister/other", ""},
 }
 
+// webWithSidecar and nearWeb are the service and the query of the recorded agents.
+func webWithSidecar() *api.AgentServiceRegistration {
+	return &api.AgentServiceRegistration{
+		Name: "web", Port: 8080, Tags: []string{"v1"},
+		Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
+			Port: 21000, Check: &api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
+		}},
+	}
+}
+
+func nearWeb() *api.PreparedQueryDefinition {
+	return &api.PreparedQueryDefinition{Name: "near-web", Service: api.ServiceQuery{Service: "web", Connect: true}}
+}
+
 func authorizeBody(target, source string) string {
 	const domain = "11111111-2222-3333-4444-555555555555.consul"
 	return fmt.Sprintf(`{"Target":%q,"ClientCertURI":"spiffe://%s/ns/default/dc/dc1/svc/%s","ClientCertSerial":"01:02"}`, target, domain, source)
@@ -52,16 +67,14 @@ func TestTheFakeAnswersAsTheRecordedAgentsDo(t *testing.T) {
 	for _, r := range []agentbuild.Release{agentbuild.Managed, agentbuild.Modern} {
 		t.Run(r.Version, func(t *testing.T) {
 			a := fakeagent.New(t, fakeagent.Options{Managed: r == agentbuild.Managed})
-			a.SetIntention(fakeagent.Intention{Source: "api", Destination: "web", Action: "allow"})
-			a.SetIntention(fakeagent.Intention{Source: "db", Destination: "web", Action: "deny"})
-			web := fakeagent.Instance{Service: "web", Port: 21000, Tags: []string{"v1"}}
-			a.SetInstances("web", web)
-			a.SetQuery("near-web", fakeagent.Query{Service: "web", Instances: []fakeagent.Instance{web}})
-			a.SetService("web-sidecar-proxy", string(readRecorded(t, "service", r).body))
+			a.Intention("api", "web", "allow")
+			a.Intention("db", "web", "deny")
+			a.Register(webWithSidecar())
+			c := a.Client("")
+			if _, _, err := c.PreparedQuery().Create(nearWeb(), nil); err != nil {
+				t.Fatal(err)
+			}
 			for _, q := range asked {
-				if q.name == "services" {
-					setServices(t, a, r)
-				}
 				got := fetch(t, a.URL, "", q.method, q.path, q.body)
 				if diff := cmp.Diff(readRecorded(t, q.name, r).shape(t), got.shape(t)); diff != "" {
 					t.Errorf("%s: recorded (-), faked (+):\n%s", q.name, diff)
@@ -135,19 +148,6 @@ func readRecorded(t *testing.T, name string, release agentbuild.Release) recorde
 		r.header.Add(name, value)
 	}
 	return r
-}
-
-// setServices gives the fake the services as a list of them shows them, which
-// is not in every key as each shows itself.
-func setServices(t *testing.T, a *fakeagent.Agent, r agentbuild.Release) {
-	t.Helper()
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(readRecorded(t, "services", r).body, &all); err != nil {
-		t.Fatal(err)
-	}
-	for id, s := range all {
-		a.SetService(id, s)
-	}
 }
 
 // shape is what must be the same: the status, which headers there are and the

@@ -2,6 +2,7 @@ package micro
 
 import (
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,27 @@ func TestEveryEntryOfSpoofableIsNeeded(t *testing.T) {
 		}
 		if (headerRules{listed: others}).removes(name) {
 			t.Errorf("%s is found without its own entry", pattern)
+		}
+	}
+}
+
+func TestTheDocumentationHasAllThatIsTakenFromStrangers(t *testing.T) {
+	b, err := os.ReadFile("../../docs/micro.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "### Headers of strangers")
+	section, _, _ = strings.Cut(section, "\n## ")
+	all := slices.Clone(spoofable)
+	for word := range spoofableWords {
+		all = append(all, http.CanonicalHeaderKey(word))
+	}
+	for name := range ownWords {
+		all = append(all, http.CanonicalHeaderKey(name))
+	}
+	for _, name := range all {
+		if !strings.Contains(section, "`"+name+"`") {
+			t.Errorf("%s is missing", name)
 		}
 	}
 }

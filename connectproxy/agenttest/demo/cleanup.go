@@ -27,7 +27,7 @@ func (m *mesh) cleanUp() error {
 		errs = append(errs, m.agent.stop())
 		m.killLeftovers()
 	}
-	for _, s := range []*service{m.web, m.api} {
+	for _, s := range []*application{m.web, m.api} {
 		if s != nil {
 			s.close()
 		}

@@ -26,7 +26,7 @@ type mesh struct {
 
 	proxy, consul string // binaries
 	ports         ports
-	api, web      *service
+	api, web      *application
 	agent         *agent
 	client        *api.Client
 	// denied is the ID of the intention that denies web to api.
@@ -78,7 +78,7 @@ func (m *mesh) build(ctx context.Context) error {
 
 func (m *mesh) startServices(context.Context) error {
 	m.out.begin("Starting two services that know nothing of a mesh")
-	if err := m.ports.choose(); err != nil {
+	if err := m.ports.findFree(); err != nil {
 		return err
 	}
 	upstream := loopback(m.ports.upstream)
@@ -254,9 +254,9 @@ func (m *mesh) lookFurther(keep bool) {
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// choose takes ports that are free now. All are held until the last is chosen,
+// findFree takes ports that are free now. All are held until the last is chosen,
 // so that no two are the same.
-func (p *ports) choose() error {
+func (p *ports) findFree() error {
 	for _, port := range []*int{&p.http, &p.server, &p.serfLAN, &p.serfWAN, &p.apiProxy, &p.webProxy, &p.upstream} {
 		ln, err := listenLow()
 		if err != nil {

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// service is an application that knows nothing of the mesh: plain HTTP on
+// application is an application that knows nothing of the mesh: plain HTTP on
 // loopback.
-type service struct {
+type application struct {
 	port   int
 	server *http.Server
 	done   chan struct{}
 }
 
 // serveHTTP starts a service on a free port.
-func serveHTTP(handler http.HandlerFunc) (*service, error) {
+func serveHTTP(handler http.HandlerFunc) (*application, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("starting a service: %w", err)
 	}
-	s := &service{
+	s := &application{
 		port:   ln.Addr().(*net.TCPAddr).Port,
 		server: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second},
 		done:   make(chan struct{}),
@@ -36,7 +36,7 @@ func serveHTTP(handler http.HandlerFunc) (*service, error) {
 	return s, nil
 }
 
-func (s *service) close() {
+func (s *application) close() {
 	s.server.Close()
 	<-s.done
 }

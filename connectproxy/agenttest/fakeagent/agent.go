@@ -1,101 +1,73 @@
 package fakeagent
 
 import (
+	"crypto/ecdsa"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 
 	"github.com/hashicorp/consul/api"
 
 	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/connectproxy/devagent"
+	"connect-proxy/listener/listenertest"
 )
 
 // Options say which agent is played. The zero value is Consul 1.15.4 in
 // datacenter "dc1" with everything allowed by default.
 type Options struct {
-	// Managed answers as Consul 1.5.3 does: /v1/agent/connect/proxy exists, no
-	// answer says the default policy, and a match of intentions has no index.
+	// Managed answers as Consul 1.5.3 does.
 	Managed bool
-	// Datacenter is the agent's; empty is "dc1".
-	Datacenter string
 	// DefaultPolicy is "allow" or "deny"; empty is "allow".
 	DefaultPolicy string
+	// InMemory serves no port: Client alone reaches the agent. One for a
+	// synctest bubble must be made in it.
+	InMemory bool
 }
 
-// Agent is a fake agent that serves HTTP. Its Front counts requests and spoils
-// answers.
+// Agent is the agent. Its Front counts requests and spoils answers.
 type Agent struct {
 	*traffic.Front
-	// URL is the server's, without a slash at the end; Addr is host:port.
+	// URL is the server's, without a slash at the end; Addr is host:port. Both
+	// are empty in memory.
 	URL, Addr string
 
 	t         testing.TB
 	managed   bool
-	dc        string
-	transport *http.Transport
-	ended     chan struct{}
+	dev       *devagent.Agent
+	transport http.RoundTripper
 
-	// mu guards everything below. The index grows with each change, as Raft's
-	// does, and changed is closed then and made anew.
-	mu         sync.Mutex
-	index      uint64
-	changed    chan struct{}
-	rewinds    int
-	policy     string
-	tokens     []string
-	authority  authority
-	leaves     leaves
-	intentions []Intention
-	// intentionsIndex is that of the last change of any of them.
-	intentionsIndex uint64
-	services        map[string]service
-	proxies         map[string]service
-	checks          map[string]string
-	registered      []api.AgentServiceRegistration
-	catalog         map[string]catalogEntry
-	queries         map[string]Query
-	extra           map[string]any
+	mu      sync.Mutex // guards what follows
+	ca      *listenertest.CA
+	answers map[string]any // what the test has said, by path
+	frozen  map[string]any // what a question for something newer gets, by path
+	stuck   bool           // see StickLeafs
 }
 
-// New starts a fake agent that ends with the test.
+// New starts an agent that ends with the test.
 func New(t testing.TB, o Options) *Agent {
 	t.Helper()
-	if o.Datacenter == "" {
-		o.Datacenter = "dc1"
+	key := listenertest.NewKey(t)
+	dev, err := devagent.New(devagent.Options{Managed: o.Managed, DefaultPolicy: o.DefaultPolicy, RootKey: key})
+	if err != nil {
+		t.Fatalf("making the agent: %v", err)
 	}
-	if o.DefaultPolicy == "" {
-		o.DefaultPolicy = "allow"
+	a := &Agent{t: t, managed: o.Managed, dev: dev, answers: map[string]any{}, frozen: map[string]any{}}
+	a.adopt(key)
+	a.Front = traffic.New(http.HandlerFunc(a.answer))
+	if o.InMemory {
+		a.transport = traffic.Direct{Handler: a.Front}
+		t.Cleanup(a.Front.Close)
+		return a
 	}
-	a := &Agent{
-		t:         t,
-		managed:   o.Managed,
-		dc:        o.Datacenter,
-		policy:    o.DefaultPolicy,
-		transport: &http.Transport{},
-		ended:     make(chan struct{}),
-		changed:   make(chan struct{}),
-		index:     10,
-		services:  map[string]service{},
-		proxies:   map[string]service{},
-		checks:    map[string]string{},
-		catalog:   map[string]catalogEntry{},
-		queries:   map[string]Query{},
-		extra:     map[string]any{},
-	}
-	a.intentionsIndex = a.index
-	a.leaves = leaves{ttl: defaultLeafTTL, cached: map[string]*leaf{}}
-	if err := a.authority.add(rootOptions{trustDomain: newTrustDomain(), index: a.index}); err != nil {
-		t.Fatalf("making the fake agent's CA: %v", err)
-	}
-	a.Front = traffic.New(a.routes())
+	transport := &http.Transport{}
+	a.transport = transport
 	server := httptest.NewServer(a.Front)
 	a.URL, a.Addr = server.URL, server.Listener.Addr().String()
 	t.Cleanup(func() {
-		close(a.ended)
 		a.Front.Close()
-		a.transport.CloseIdleConnections()
+		transport.CloseIdleConnections()
 		server.CloseClientConnections()
 		server.Close()
 	})
@@ -105,10 +77,12 @@ func New(t testing.TB, o Options) *Agent {
 // Client makes a client of the agent with that token, empty for none.
 func (a *Agent) Client(token string) *api.Client {
 	a.t.Helper()
+	address := a.Addr
+	if address == "" {
+		address = "127.0.0.1"
+	}
 	c, err := api.NewClient(&api.Config{
-		Address:    a.Addr,
-		Scheme:     "http",
-		Token:      token,
+		Address: address, Scheme: "http", Token: token,
 		HttpClient: &http.Client{Transport: a.transport},
 	})
 	if err != nil {
@@ -117,57 +91,25 @@ func (a *Agent) Client(token string) *api.Client {
 	return c
 }
 
-// RequireToken has every request without one of these tokens answered 403, but
-// for the roots, which anybody may read. Without any it takes that back.
-func (a *Agent) RequireToken(tokens ...string) {
-	a.change(func() { a.tokens = slices.Clone(tokens) })
-}
-
-// SetDefaultPolicy sets what becomes of a connection without an intention,
-// "allow" or "deny".
-func (a *Agent) SetDefaultPolicy(policy string) {
-	a.change(func() { a.policy = policy })
-}
-
-// Answer has a path that the fake knows nothing of answered with body as JSON.
-func (a *Agent) Answer(path string, body any) {
-	a.change(func() { a.extra[path] = body })
-}
-
-// Touch moves the index on without a change of anything, as the rest of a
-// cluster does all the time, so that every blocking query is answered.
-func (a *Agent) Touch() {
-	a.change(func() {
-		a.intentionsIndex = a.index
-		for name, e := range a.catalog {
-			e.index = a.index
-			a.catalog[name] = e
+// adopt takes over the root that the agent has made of key.
+func (a *Agent) adopt(key *ecdsa.PrivateKey) {
+	a.t.Helper()
+	roots := a.devRoots()
+	for _, r := range roots.Roots {
+		if r.Active {
+			a.mu.Lock()
+			a.ca = listenertest.CAOf(a.t, r.RootCertPEM, key)
+			a.mu.Unlock()
+			return
 		}
-		a.authority.index = a.index
-	})
+	}
+	a.t.Fatal("the agent has no active root")
 }
 
-// Rewind sets the index back to where it began and answers every blocking
-// query, as the restore of a snapshot does.
-func (a *Agent) Rewind() {
-	a.change(func() {
-		a.rewinds++
-		a.index = 3
-		a.intentionsIndex = a.index
-		for name, e := range a.catalog {
-			e.index = a.index
-			a.catalog[name] = e
-		}
-		a.authority.index = a.index
-	})
-}
-
-// change does f under the lock, with the index moved on, and wakes what blocks.
-func (a *Agent) change(f func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.index++
-	f()
-	close(a.changed)
-	a.changed = make(chan struct{})
+// devRoots are those of the agent itself, whatever the test has said.
+func (a *Agent) devRoots() api.CARootList {
+	a.t.Helper()
+	var roots api.CARootList
+	a.do(http.MethodGet, rootsPath, nil, &roots)
+	return roots
 }

@@ -1,14 +1,14 @@
-// Package fakeagent is a small Consul agent for tests that need none: the
-// endpoints that this project uses, with real blocking queries and a CA of its
-// own, and faults on request. Its answers have the keys and headers of those
-// recorded from real agents below testdata/agent.
+// Package fakeagent is the agent of connectproxy/devagent for tests that need
+// no real one, with what a real agent cannot be made to do: errors, rubbish and
+// silence in place of answers (package traffic), certificates that have expired,
+// are not valid yet or are another mesh's, and answers written by the test.
 //
-// It is no model of Consul: what it holds is what the test puts into it, and
-// nothing takes effect on anything else (an intention closes no connection, a
-// check that is critical takes no instance out of the catalog). A promise of
-// the program rests on the tests with real agents; this one makes the rare case
-// easy to bring about.
+// What it says otherwise is devagent's, which one table of requests holds to
+// real agents. A promise of the program rests on the tests with real agents;
+// this one makes the rare case easy to bring about.
 //
 // An Agent is safe for any goroutine. Its server and every request it holds end
-// with the test.
+// with the test. With Options.InMemory there is no server: a request is answered
+// on the goroutine that asks, so that the clock of a synctest bubble goes on
+// while a question is open.
 package fakeagent

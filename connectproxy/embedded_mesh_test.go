@@ -1,0 +1,149 @@
+package connectproxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/config"
+	"connect-proxy/connectproxy"
+	"connect-proxy/connectproxy/devagent"
+	"connect-proxy/connectproxy/register"
+	"connect-proxy/listener"
+	"connect-proxy/listener/listenertest"
+)
+
+// exampleMesh is an agent in this process and what runs on it. It panics on what
+// cannot fail.
+type exampleMesh struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	agent  *devagent.Agent
+	client *api.Client
+	port   int // free at the start
+	work   sync.WaitGroup
+}
+
+func startExample() *exampleMesh {
+	agent, err := devagent.New(devagent.Options{})
+	must(err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	m := &exampleMesh{agent: agent, port: freePort()}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.work.Go(func() { _ = agent.Run(m.ctx, ln) })
+	m.client, err = api.NewClient(&api.Config{Address: ln.Addr().String()})
+	must(err)
+	return m
+}
+
+func (m *exampleMesh) stop() {
+	m.cancel()
+	m.work.Wait()
+}
+
+// run runs a proxy until the mesh ends.
+func (m *exampleMesh) run(o connectproxy.Options, c config.Config) *connectproxy.Proxy {
+	source, err := config.NewStatic(c)
+	must(err)
+	o.Source, o.Client = source, m.client
+	proxy, err := connectproxy.New(o)
+	must(err)
+	m.work.Go(func() { must(proxy.Run(m.ctx)) })
+	return proxy
+}
+
+// host has a service of this process's own in the mesh.
+func (m *exampleMesh) host(service string) *listener.InProcess {
+	in := listener.NewInProcess()
+	m.run(connectproxy.Options{
+		InProcess: in,
+		Register:  &register.Options{ID: service + "-proxy", Name: service + "-proxy", Address: "127.0.0.1"},
+	}, config.Config{Service: service, Public: &config.Public{Bind: config.Address{Host: "127.0.0.1", Port: freePort()}}})
+	m.await(service)
+	return in
+}
+
+// await waits until the agent shows an instance of a service.
+func (m *exampleMesh) await(service string) {
+	must(listenertest.Poll(soon, nil, func() error {
+		found, _, err := m.client.Health().Connect(service, "", true, nil)
+		if err == nil && len(found) == 0 {
+			err = errors.New("there is no instance of " + service)
+		}
+		return err
+	}))
+}
+
+// serve answers every request to a service by text.
+func (m *exampleMesh) serve(service, text string) {
+	in := m.host(service)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })}
+	m.work.Go(func() { _ = server.Serve(in) })
+}
+
+// echo sends back what a service gets.
+func (m *exampleMesh) echo(service string) {
+	m.echoOn(m.host(service))
+}
+
+func (m *exampleMesh) echoOn(in *listener.InProcess) {
+	m.work.Go(func() {
+		for {
+			c, err := in.Accept()
+			if err != nil {
+				return
+			}
+			m.work.Go(func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			})
+		}
+	})
+}
+
+// dialler is the proxy of a service that only dials.
+func (m *exampleMesh) dialler(service string, to ...string) *connectproxy.Proxy {
+	c := config.Config{Service: service}
+	for _, name := range to {
+		c.Upstreams = append(c.Upstreams, config.Upstream{Destination: config.Destination{Name: name}})
+	}
+	return m.run(connectproxy.Options{}, c)
+}
+
+// call makes one request from a service to another.
+func (m *exampleMesh) call(from, to string) string {
+	m.await(to)
+	proxy := m.dialler(from, to)
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return proxy.Dial(ctx, to) },
+	}}
+	answer, err := client.Get("http://" + to + "/")
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(err)
+	return string(text)
+}
+
+func freePort() int {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func must(err error) {
+	if err != nil {
+		panic(fmt.Sprint("the example's mesh: ", err))
+	}
+}
