@@ -13,8 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"connect-proxy/connectproxy/agenttest"
+	"connect-proxy/listener/listenertest"
 )
 
 // startDev runs `connect-proxy dev` as a child and waits until it has printed
@@ -29,6 +31,55 @@ func startDev(t *testing.T) *agenttest.Process {
 	})
 	p.WaitOutput(soon, "/v1/agent/connect/ca/roots")
 	return p
+}
+
+// startDevInTime is startDev, and holds README.md's promise that the mesh is ready
+// within a second: from the start of the program to the last line that it prints,
+// and by what it says itself. It takes less than a tenth of that where nothing else
+// runs. The time for which the machine keeps it waiting is not counted.
+func startDevInTime(t *testing.T) *agenttest.Process {
+	t.Helper()
+	began, late := time.Now(), listenertest.Lateness(t)
+	p := startDev(t)
+	took := time.Since(began)
+	if most := time.Second + late() + waitedForCPU(t, append(childrenOf(t, p.Pid()), p.Pid())); took > most {
+		t.Errorf("ready after %s, which must not take longer than %s", took, most)
+	}
+	says := regexp.MustCompile(`ready in (\d+) ms`).FindStringSubmatch(p.Stdout.String())
+	if says == nil {
+		t.Fatalf("it does not say how long it took:\n%s", p.Stdout)
+	}
+	if ms, err := strconv.Atoi(says[1]); err != nil || time.Duration(ms)*time.Millisecond > took {
+		t.Errorf("it says that it took %s ms, of %s at most", says[1], took)
+	}
+	return p
+}
+
+// waitedForCPU is how long the threads of processes have waited for a CPU, one
+// after the other, while others had it; zero where the system does not tell.
+func waitedForCPU(t *testing.T, pids []int) (all time.Duration) {
+	t.Helper()
+	for _, pid := range pids {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, thread := range threads {
+			text, err := os.ReadFile(thread)
+			if err != nil {
+				continue // it has ended
+			}
+			// Nanoseconds: on a CPU, and waiting for one.
+			if fields := strings.Fields(string(text)); len(fields) > 1 {
+				ns, err := strconv.ParseInt(fields[1], 10, 64)
+				if err != nil {
+					t.Fatalf("%s: %v", thread, err)
+				}
+				all += time.Duration(ns)
+			}
+		}
+	}
+	return all
 }
 
 // withBrowser is a PATH with a browser of which only the page's text is left.
@@ -55,15 +106,7 @@ func pasted(p *agenttest.Process) []string {
 
 func TestWhatDevPrintsDoesWhatItSays(t *testing.T) {
 	agenttest.Program(t, "curl")
-	p := startDev(t)
-	took := regexp.MustCompile(`ready in (\d+) ms`).FindStringSubmatch(p.Stdout.String())
-	if took == nil {
-		t.Fatalf("it does not say how long it took:\n%s", p.Stdout)
-	}
-	// Under a second on a machine of its own; here others build and test too.
-	if ms, err := strconv.Atoi(took[1]); err != nil || ms > 10_000 {
-		t.Errorf("ready in %s ms", took[1])
-	}
+	p := startDevInTime(t)
 	says := []string{
 		"web got: hello from api, you asked for /books/7",
 		"hello from api, you asked for /books/7",
