@@ -1,7 +1,8 @@
 // Package connectproxy is the engine: it makes listeners and upstreams of a
 // configuration, gives them an identity and an authorizer, and keeps all of it
 // going while configurations, certificates and the agent come and go. It is the
-// only package that knows the others.
+// only package that knows the others. docs/library.md says what of it and of the
+// others is promised to programs that use it as a library.
 //
 // # Life
 //

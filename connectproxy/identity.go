@@ -26,7 +26,8 @@ type Identity interface {
 	// Problem returns, in one line, why it cannot be proved at this moment; empty
 	// if it can.
 	Problem() string
-	// Handshake returns what answers the clients of a public listener.
+	// Handshake returns what answers the clients of a public listener; the rules for
+	// its connections are listener.HandshakeFunc's and listener.Session's.
 	Handshake(o identity.ServerTLS) listener.HandshakeFunc
 	// Dial opens a connection to an instance, which must prove the identity of
 	// its endpoint; upstream.DialFunc has the rules.

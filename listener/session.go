@@ -11,7 +11,9 @@ import (
 // Session is what a handshake made of an accepted connection.
 type Session struct {
 	// Conn carries the application's bytes and closes the accepted socket when
-	// it is closed.
+	// it is closed. Read returns io.EOF only where the client has said that it has
+	// sent everything, or what was cut short is taken for the whole: a *secure.Conn
+	// does so, while crypto/tls returns it also where the transport just ends.
 	Conn net.Conn
 	SessionInfo
 }

@@ -6,4 +6,7 @@
 // It fails closed: without a decision of the agent's nobody passes. While the
 // agent cannot be asked, its former decisions hold for a bounded time. Run owns
 // all goroutines; without it nobody is authorized.
+//
+// Of this package, Peers and Status are part of the API that docs/library.md
+// promises.
 package authorize

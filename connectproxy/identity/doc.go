@@ -10,4 +10,7 @@
 //
 // The last good leaf and roots survive every error until they expire. Run owns
 // all goroutines: two watches and one that puts in use what they bring.
+//
+// Of this package, ServerTLS, Status and MeshStatus are part of the API that docs/library.md
+// promises.
 package identity

@@ -7,4 +7,7 @@
 // If the agent is down or has forgotten the registration, it is tried again after
 // growing waits, with one warning. When Run's context is done, everything is
 // deregistered within a bounded time. Run is the only goroutine.
+//
+// Of this package, Options is part of the API that docs/library.md
+// promises.
 package register

@@ -19,4 +19,7 @@
 // means (Records), where the secrets come from (secrets, Conn) and how a
 // connection changes hands (Detach). After a violation of the protocol the
 // alerts are crypto/tls's; differential tests and a fuzzer hold the two equal.
+//
+// Of this package, Config, Conn without Detach and Detachable, and Refusal are part of
+// the API that docs/library.md promises.
 package secure

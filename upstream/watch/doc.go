@@ -25,4 +25,7 @@
 // backwards, neither hurries nor delays a request and makes no value stale. A
 // machine that was suspended resumes where it was: with the agent on the same
 // machine, both have slept, and a question left open is still open.
+//
+// Of this package, Freshness is part of the API that docs/library.md
+// promises.
 package watch
