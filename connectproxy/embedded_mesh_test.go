@@ -2,12 +2,21 @@ package connectproxy_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -135,6 +144,16 @@ func (m *exampleMesh) call(from, to string) string {
 	return string(text)
 }
 
+// awaitReady waits until a proxy listens.
+func awaitReady(proxy *connectproxy.Proxy) {
+	must(listenertest.Poll(soon, nil, func() error {
+		if s := proxy.Status(); !s.Ready {
+			return errors.New(strings.Join(s.Reasons, "; "))
+		}
+		return nil
+	}))
+}
+
 func freePort() int {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
@@ -146,4 +165,47 @@ func must(err error) {
 	if err != nil {
 		panic(fmt.Sprint("the example's mesh: ", err))
 	}
+}
+
+// exampleCA issues the certificates of a mesh without Consul.
+type exampleCA struct {
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	roots *x509.CertPool
+}
+
+func newExampleCA() *exampleCA {
+	ca := &exampleCA{roots: x509.NewCertPool()}
+	ca.cert, ca.key = ca.issue(&x509.Certificate{
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "example"},
+	})
+	ca.roots.AddCert(ca.cert)
+	return ca
+}
+
+// leaf is a certificate with its key, for one URI.
+func (ca *exampleCA) leaf(uri string) tls.Certificate {
+	u, err := url.Parse(uri)
+	must(err)
+	cert, key := ca.issue(&x509.Certificate{
+		URIs:        []*url.URL{u},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
+}
+
+// issue signs a certificate by the CA's, and the CA's by itself.
+func (ca *exampleCA) issue(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	parent, signer := ca.cert, ca.key
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
+	must(err)
+	cert, err := x509.ParseCertificate(der)
+	must(err)
+	return cert, key
 }
