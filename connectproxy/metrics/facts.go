@@ -1,8 +1,9 @@
 package metrics
 
 import (
-	"connect-proxy/listener"
 	"time"
+
+	"connect-proxy/listener"
 )
 
 // Facts are what is known of a proxy besides its connections, at one moment.
