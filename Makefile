@@ -44,16 +44,16 @@ UNRACED := ^(TestFortyClientsAreServedAmongStrangers|TestTenThousandVisitsLeaveN
 # its proxies do within seconds is asserted, and two processors are few for that.
 test:
 	@$(AGENTS) managed modern >/dev/null
-	@for program in redis-server redis-cli etcd nginx psql nc proxychains4 ip nsenter setpriv python3 curl git chromium prometheus promtool stunnel ghostunnel bash fish zsh; do \
-		command -v $$program >/dev/null || test -x /usr/sbin/$$program || \
+	@for program in redis-server redis-cli redis-benchmark etcd nginx initdb postgres psql pgbench nc proxychains4 ip nsenter setpriv python3 curl git prometheus promtool stunnel ghostunnel bash fish zsh; do \
+		command -v $$program >/dev/null || test -x /usr/sbin/$$program || ls /usr/lib/postgresql/*/bin/$$program >/dev/null 2>&1 || \
 			echo "make test: $$program is not installed, so the tests through it are skipped"; \
 	done
 	@for variable in BOGO_RUNNER CONNECT_PROXY_ENVOY; do \
 		printenv $$variable >/dev/null || echo "make test: $$variable is not set, so the tests of the program that it names are skipped"; \
 	done
 	@nc -h 2>&1 | grep -q -- '-N' || echo 'make test: nc is not OpenBSD'"'"'s, so the tests through it are skipped'
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
-		echo 'make test: the server of PostgreSQL is not installed, so the tests through it are skipped'
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		echo 'make test: none of chromium, chromium-browser and google-chrome is installed, so the tests in a browser are skipped'
 	@test "$$(id -u)" = 0 || echo 'make test: not root, so the tests that need network namespaces, mounts or files of other users are skipped'
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \

@@ -12,10 +12,19 @@ import (
 
 // namesProgram says for each function that looks for an installed program which of
 // its arguments is the name.
-var namesProgram = map[string]int{"LookPath": 0, "Program": 1, "RunProgram": 3, "ProgramSays": 4}
+var namesProgram = map[string]int{
+	"LookPath": 0, "FindProgram": 0, "Program": 1, "RunProgram": 3, "ProgramSays": 4,
+	"serveProgram": 2, "runPeer": 1, "runClient": 3,
+}
 
 // everywhere are programs of every system that tests run on.
 var everywhere = []string{"sh", "sleep"}
+
+// unnamed are the files that look for a program whose name is not theirs to choose.
+var unnamed = map[string]string{
+	"connectproxy/agenttest/binary.go":    "the C compiler that Go is set to; make test says whether there is one",
+	"connectproxy/byname/clients_test.go": "the test's own binary",
+}
 
 func TestMakeTestNamesEachProgramThatTestsAreSkippedWithout(t *testing.T) {
 	makefile, err := os.ReadFile("Makefile")
@@ -26,25 +35,30 @@ func TestMakeTestNamesEachProgramThatTestsAreSkippedWithout(t *testing.T) {
 	if list == nil {
 		t.Fatal("there is no list")
 	}
-	listed, found := append(strings.Fields(string(list[1])), everywhere...), 0
+	listed, found := strings.Fields(string(list[1])), map[string]bool{}
+	for _, name := range regexp.MustCompile(`command -v ([a-z][\w-]*)`).FindAllSubmatch(makefile, -1) {
+		listed = append(listed, string(name[1]))
+	}
 	for _, f := range repository(t) {
 		if !f.test && !covers("connectproxy/agenttest/", f.dir) {
 			continue
 		}
-		ast.Inspect(f.ast, func(n ast.Node) bool {
-			name := programOf(n)
-			if name == "" || strings.Contains(name, "/") {
-				return true
+		for _, s := range searches(f.ast) {
+			if len(s.names) == 0 && unnamed[f.path] == "" {
+				t.Errorf("%s has %s look for a program whose name is not written there: write it, or add what passes it on to namesProgram", f.path, s.by)
 			}
-			found++
-			if !slices.Contains(listed, name) {
-				t.Errorf("%s looks for %s, which the Makefile's test does not name where it is missing", f.path, name)
+			for _, name := range s.names {
+				found[name] = true
+				if !slices.Contains(listed, name) && !slices.Contains(everywhere, name) && !strings.Contains(name, "/") {
+					t.Errorf("%s looks for %s, which the Makefile's test does not name where it is missing", f.path, name)
+				}
 			}
-			return true
-		})
+		}
 	}
-	if found < 20 {
-		t.Errorf("%d such calls were found", found)
+	for _, name := range listed {
+		if !found[name] {
+			t.Errorf("the Makefile's test names %s, which no test looks for", name)
+		}
 	}
 }
 
@@ -89,25 +103,63 @@ func asksForTheRaceDetector(fn *ast.FuncDecl) (asks bool) {
 	return asks
 }
 
-// programOf is the program that a call looks for, empty where it is none or the name
-// is not written there.
-func programOf(n ast.Node) string {
-	call, ok := n.(*ast.CallExpr)
-	if !ok {
-		return ""
+// search is a call of a function of namesProgram.
+type search struct {
+	by    string
+	names []string // none where they are not written in the file
+}
+
+// searches are the calls in a file that look for installed programs, other than
+// those of functions that are searches themselves.
+func searches(file *ast.File) (all []search) {
+	for _, d := range file.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok {
+			if _, itself := namesProgram[fn.Name.Name]; itself {
+				continue
+			}
+		}
+		among := map[string][]string{} // what a variable of a loop goes through
+		ast.Inspect(d, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.RangeStmt:
+				if each, ok := n.Value.(*ast.Ident); ok {
+					among[each.Name] = written(n.X, nil)
+				}
+			case *ast.CallExpr:
+				by := calledName(n)
+				if i, ok := namesProgram[by]; ok && i < len(n.Args) {
+					all = append(all, search{by, written(n.Args[i], among)})
+				}
+			}
+			return true
+		})
 	}
-	called, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok {
-		return ""
+	return all
+}
+
+func calledName(call *ast.CallExpr) string {
+	switch called := call.Fun.(type) {
+	case *ast.SelectorExpr:
+		return called.Sel.Name
+	case *ast.Ident:
+		return called.Name
 	}
-	i, ok := namesProgram[called.Sel.Name]
-	if !ok || i >= len(call.Args) {
-		return ""
+	return ""
+}
+
+// written are the texts that an expression can be, as far as they are written there.
+func written(e ast.Expr, among map[string][]string) (texts []string) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if text, err := strconv.Unquote(e.Value); err == nil && text != "" {
+			return []string{text}
+		}
+	case *ast.CompositeLit:
+		for _, element := range e.Elts {
+			texts = append(texts, written(element, nil)...)
+		}
+	case *ast.Ident:
+		return among[e.Name]
 	}
-	text, ok := call.Args[i].(*ast.BasicLit)
-	if !ok {
-		return ""
-	}
-	name, _ := strconv.Unquote(text.Value)
-	return name
+	return texts
 }

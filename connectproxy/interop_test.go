@@ -33,12 +33,12 @@ type peerProgram struct {
 	halfClose func(t *testing.T) bool
 }
 
-// runPeer starts a program and ends it with the test.
+// runPeer starts a program, if it is installed, and ends it with the test.
 func runPeer(t *testing.T, name string, args ...string) {
 	t.Helper()
-	log := &agenttest.Log{}
+	log, path := &agenttest.Log{}, agenttest.Program(t, name)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,6 @@ func TestOtherTunnelsAreServedAndServe(t *testing.T) {
 	for _, peer := range peerPrograms {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(peer.name+" as client "+tls.VersionName(version), func(t *testing.T) {
-				agenttest.Program(t, peer.name)
 				app := startLineApp(t)
 				ports, dir := agenttest.FreePorts(t, 2), t.TempDir()
 				ca.Write(t, dir, client)
@@ -191,7 +190,6 @@ func TestOtherTunnelsAreServedAndServe(t *testing.T) {
 				logs(t, e, "peer=cn:web", "reason=upstream_reset")
 			})
 			t.Run(peer.name+" as server "+tls.VersionName(version), func(t *testing.T) {
-				agenttest.Program(t, peer.name)
 				app := startLineApp(t)
 				ports, dir := agenttest.FreePorts(t, 2), t.TempDir()
 				ca.Write(t, dir, server)

@@ -14,11 +14,7 @@ import (
 // shell runs a line of sh as a child.
 func shell(t *testing.T, line string, env ...string) *agenttest.Process {
 	t.Helper()
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skipf("no sh to run as a child: %v", err)
-	}
-	return agenttest.StartProcess(t, agenttest.ProcessOptions{Path: sh, Args: []string{"-c", line}, Env: env})
+	return agenttest.StartProcess(t, agenttest.ProcessOptions{Path: agenttest.Program(t, "sh"), Args: []string{"-c", line}, Env: env})
 }
 
 func TestAProcessGivesItsOutputAndExitCode(t *testing.T) {

@@ -3,18 +3,35 @@ package agenttest
 import (
 	"context"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
+
+// FindProgram returns the path of an installed program, empty where there is none. It
+// looks where distributions put servers, too: Debian keeps all of PostgreSQL's of one
+// version together, and in the PATH something that chooses between versions. The
+// Makefile's test looks in the same places.
+func FindProgram(name string) string {
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
+		return found[len(found)-1]
+	}
+	for _, file := range []string{name, "/usr/sbin/" + name} {
+		if path, err := exec.LookPath(file); err == nil {
+			return path
+		}
+	}
+	return ""
+}
 
 // Program returns the path of an installed program and skips the test where there is
 // none. The Makefile's test names those that are missing: its list has every name
 // that is given here.
 func Program(t testing.TB, name string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
+	path := FindProgram(name)
+	if path == "" {
 		t.Skipf("%s is not installed", name)
 	}
 	return path

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"connect-proxy/connectproxy/agenttest"
 )
 
 func TestACompletionFileIsReadByItsShell(t *testing.T) {
@@ -15,14 +17,12 @@ func TestACompletionFileIsReadByItsShell(t *testing.T) {
 			if code != exitDrained || !strings.Contains(text, "explain") || !strings.Contains(text, "sidecar-for") {
 				t.Fatalf("%d, %s:\n%s", code, problem, text)
 			}
-			if _, err := exec.LookPath(shell); err != nil {
-				t.Skipf("%s is not installed", shell)
-			}
+			path := agenttest.Program(t, shell)
 			file := filepath.Join(t.TempDir(), "completion")
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.CommandContext(t.Context(), shell, "-n", file).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(t.Context(), path, "-n", file).CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
 		})
@@ -30,13 +30,11 @@ func TestACompletionFileIsReadByItsShell(t *testing.T) {
 }
 
 func TestBashCompletesCommandsAndFlags(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("bash is not installed")
-	}
+	bash := agenttest.Program(t, "bash")
 	_, text, _ := program(t, "completion", "bash")
 	for words, want := range map[string]string{"expl": "explain", "-sidecar": "-sidecar-for"} {
 		script := text + "\nCOMP_WORDS=(connect-proxy " + words + "); COMP_CWORD=1; _connect_proxy; echo \"${COMPREPLY[@]}\""
-		out, err := exec.CommandContext(t.Context(), "bash", "-c", script).Output()
+		out, err := exec.CommandContext(t.Context(), bash, "-c", script).Output()
 		if got := strings.TrimSpace(string(out)); err != nil || got != want {
 			t.Errorf("%s is completed to %q, %v; want %q", words, got, err, want)
 		}

@@ -24,18 +24,17 @@ import (
 // application is a real server and a client of it, from the distribution.
 type application struct {
 	name string
-	// programs it takes; where one is missing its tests are skipped.
-	programs []string
-	// start runs the server on a port until the test ends.
+	// start runs the server on a port until the test ends, and skips the test where
+	// a program is missing, be it a client.
 	start func(t *testing.T, port int)
 	// traffic runs through the mesh and must not fail.
 	traffic func(t *testing.T, port int)
 }
 
 var applications = []application{
-	{"redis", []string{"redis-server", "redis-cli", "redis-benchmark"}, startRedis, redisTraffic},
-	{"postgresql", []string{"initdb", "postgres", "psql"}, startPostgres, postgresTraffic},
-	{"nginx", []string{"nginx"}, startNginx, nginxTraffic},
+	{"redis", startRedis, redisTraffic},
+	{"postgresql", startPostgres, postgresTraffic},
+	{"nginx", startNginx, nginxTraffic},
 }
 
 // launchedMesh and registeredMesh are the two ways into the mesh: the application's
@@ -70,11 +69,6 @@ func TestRealApplicationsWorkThroughTheMesh(t *testing.T) {
 	} {
 		for _, app := range applications {
 			t.Run(app.name+" "+mesh.name, func(t *testing.T) {
-				for _, program := range app.programs {
-					if find(program) == "" {
-						t.Skipf("%s is not installed", program)
-					}
-				}
 				parallel(t)
 				ports := agenttest.FreePorts(t, 2)
 				app.start(t, ports)
@@ -85,30 +79,16 @@ func TestRealApplicationsWorkThroughTheMesh(t *testing.T) {
 	}
 }
 
-// find looks where distributions put servers, too.
-func find(program string) string {
-	if path, err := exec.LookPath(program); err == nil {
-		return path
-	}
-	places, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
-	for _, path := range append(places, "/usr/sbin/"+program) {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 // tool runs a client to its end and returns what it says on standard output.
-func tool(t *testing.T, stdin io.Reader, program string, args ...string) string {
+func tool(t *testing.T, stdin io.Reader, path string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, find(program), args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %q: %v\n%s%s", program, args, err, out.String(), errs.String())
+		t.Fatalf("%s %q: %v\n%s%s", path, args, err, out.String(), errs.String())
 	}
 	return out.String()
 }
@@ -124,16 +104,18 @@ func noise(t *testing.T, size int) []byte {
 }
 
 func startRedis(t *testing.T, port int) {
+	agenttest.Program(t, "redis-cli")
+	agenttest.Program(t, "redis-benchmark")
 	agenttest.StartProcess(t, agenttest.ProcessOptions{
-		Path: find("redis-server"), Dir: t.TempDir(),
+		Path: agenttest.Program(t, "redis-server"), Dir: t.TempDir(),
 		Args: []string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"},
 	}).WaitOutput(soon, "Ready to accept connections")
 }
 
 func redisTraffic(t *testing.T, port int) {
-	p := fmt.Sprint(port)
+	p, client := fmt.Sprint(port), agenttest.Program(t, "redis-cli")
 	agenttest.Eventually(t, soon, func() error {
-		out, err := exec.Command(find("redis-cli"), "-p", p, "ping").CombinedOutput()
+		out, err := exec.Command(client, "-p", p, "ping").CombinedOutput()
 		if err == nil && strings.TrimSpace(string(out)) != "PONG" {
 			err = errors.New(string(out))
 		}
@@ -141,12 +123,12 @@ func redisTraffic(t *testing.T, port int) {
 	})
 	// One value far beyond any buffer, there and back.
 	value := fmt.Sprintf("%x", noise(t, 3<<20))
-	tool(t, strings.NewReader(value), "redis-cli", "-p", p, "-x", "set", "value")
-	if got := tool(t, nil, "redis-cli", "-p", p, "get", "value"); strings.TrimSpace(got) != value {
+	tool(t, strings.NewReader(value), client, "-p", p, "-x", "set", "value")
+	if got := tool(t, nil, client, "-p", p, "get", "value"); strings.TrimSpace(got) != value {
 		t.Errorf("%d bytes came back for %d", len(got), len(value))
 	}
 	// Many clients, each with many requests under way.
-	out := tool(t, nil, "redis-benchmark", "-p", p, "-n", "20000", "-c", "20", "-P", "32", "-d", "257", "-t", "set,get,lrange_100", "-q")
+	out := tool(t, nil, agenttest.Program(t, "redis-benchmark"), "-p", p, "-n", "20000", "-c", "20", "-P", "32", "-d", "257", "-t", "set,get,lrange_100", "-q")
 	if n := strings.Count(out, "requests per second"); n < 3 {
 		t.Errorf("the benchmark says %q", out)
 	}
@@ -183,7 +165,7 @@ http {
 		}
 	}
 	agenttest.StartProcess(t, agenttest.ProcessOptions{
-		Path: find("nginx"), Args: []string{"-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"},
+		Path: agenttest.Program(t, "nginx"), Args: []string{"-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"},
 	})
 	agenttest.Eventually(t, soon, func() error {
 		_, err := page(port, "small")
@@ -222,43 +204,35 @@ func page(port int, name string) ([]byte, error) {
 	return body, err
 }
 
-// asOther is how a command runs as somebody else: PostgreSQL refuses to be run
-// by root.
-func asOther(t *testing.T, dir string) []string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	if find("setpriv") == "" {
-		t.Skip("setpriv is not installed, and PostgreSQL does not run as root")
-	}
-	tool(t, nil, "chown", "-R", "postgres", dir)
-	return []string{find("setpriv"), "--reuid=postgres", "--regid=postgres", "--clear-groups"}
-}
-
 func startPostgres(t *testing.T, port int) {
+	agenttest.Program(t, "psql")
+	create, serve, setpriv := agenttest.Program(t, "initdb"), agenttest.Program(t, "postgres"), ""
+	if os.Geteuid() == 0 {
+		setpriv = agenttest.Program(t, "setpriv")
+	}
 	dir, err := os.MkdirTemp("", "connect-proxy-pg-") //nolint:usetesting // the parents of t.TempDir may be closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	other := asOther(t, dir)
+	other := asOther(t, setpriv, dir)
 	data := filepath.Join(dir, "data")
-	initdb := slices.Concat(other, []string{find("initdb"), "-D", data, "-U", "app", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"})
+	initdb := slices.Concat(other, []string{create, "-D", data, "-U", "app", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"})
 	tool(t, nil, initdb[0], initdb[1:]...)
-	server := slices.Concat(other, []string{find("postgres"), "-D", data, "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-k", dir, "-F"})
+	server := slices.Concat(other, []string{serve, "-D", data, "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-k", dir, "-F"})
 	agenttest.StartProcess(t, agenttest.ProcessOptions{Path: server[0], Args: server[1:], Dir: dir}).
 		WaitOutput(soon, "ready to accept connections")
 }
 
 func postgresTraffic(t *testing.T, port int) {
+	client := agenttest.Program(t, "psql")
 	sql := func(stdin io.Reader, statement string) string {
 		t.Helper()
-		return tool(t, stdin, "psql", "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-U", "app", "-d", "postgres",
+		return tool(t, stdin, client, "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-U", "app", "-d", "postgres",
 			"-v", "ON_ERROR_STOP=1", "-X", "-q", "-A", "-t", "-c", statement)
 	}
 	agenttest.Eventually(t, soon, func() error {
-		return exec.Command(find("psql"), "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-U", "app", "-d", "postgres", "-c", "select 1").Run()
+		return exec.Command(client, "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-U", "app", "-d", "postgres", "-c", "select 1").Run()
 	})
 	var rows strings.Builder
 	for i := range 60_000 {

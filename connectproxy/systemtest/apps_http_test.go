@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,11 +122,9 @@ http {
 `
 
 func runNginx(t *testing.T) *webServer {
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			return nil
-		}
+	path := agenttest.FindProgram("nginx")
+	if path == "" {
+		return nil
 	}
 	dir, user := t.TempDir(), ""
 	if os.Geteuid() == 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,31 +18,31 @@ import (
 	"connect-proxy/connectproxy/agenttest"
 )
 
-// database is a PostgreSQL cluster of the test's own; nil where it is not
-// installed.
+// database is a PostgreSQL cluster of the test's own.
 type database struct {
-	dir  string // of the socket
-	port int
+	missing string // the program without which there is none
+	dir     string // of the socket
+	port    int
 }
 
 // runPostgres makes and starts a cluster, as an ordinary user: the server
 // refuses to run as root.
 func runPostgres(t *testing.T) *database {
-	create, serve := postgresProgram("initdb"), postgresProgram("postgres")
-	if create == "" || serve == "" {
-		return nil
+	create, serve, setpriv := agenttest.FindProgram("initdb"), agenttest.FindProgram("postgres"), agenttest.FindProgram("setpriv")
+	switch {
+	case create == "":
+		return &database{missing: "initdb"}
+	case serve == "":
+		return &database{missing: "postgres"}
+	case setpriv == "" && os.Geteuid() == 0:
+		return &database{missing: "setpriv"}
 	}
 	dir, err := os.MkdirTemp("", "postgres-test-") //nolint:usetesting // the parents of t.TempDir may be closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	var as []string
-	if os.Geteuid() == 0 {
-		if as = unprivileged(t, dir); as == nil {
-			return nil
-		}
-	}
+	as := asOther(t, setpriv, dir)
 	// No test waits for a disk.
 	data := filepath.Join(dir, "data")
 	initdb := append(slices.Clone(as), create, "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
@@ -58,48 +59,37 @@ func runPostgres(t *testing.T) *database {
 	return &database{dir: dir, port: port}
 }
 
-// postgresProgram is the path of one of PostgreSQL's programs, empty where it is
-// not installed: Debian keeps those of the server out of the PATH.
-func postgresProgram(name string) string {
-	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
-		return found[len(found)-1]
-	}
-	path, _ := exec.LookPath(name)
-	return path
-}
-
-// unprivileged gives the directory to a user that is not root, and a command
-// that becomes that user; nil where there is none.
-func unprivileged(t *testing.T, dir string) []string {
-	setpriv, err := exec.LookPath("setpriv")
-	if err != nil {
+// asOther gives root's directory to somebody else, and the command that becomes that
+// user: PostgreSQL refuses to be run by root.
+func asOther(t *testing.T, setpriv, dir string) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
 		return nil
 	}
-	for _, user := range []string{"postgres", "nobody"} {
-		if exec.CommandContext(t.Context(), "chown", user, dir).Run() == nil {
-			return []string{setpriv, "--reuid=" + user, "--clear-groups", "--pdeathsig=KILL"}
-		}
+	name := "postgres"
+	if _, err := user.Lookup(name); err != nil {
+		name = "nobody"
 	}
-	return nil
+	if out, err := exec.CommandContext(t.Context(), "chown", name, dir).CombinedOutput(); err != nil {
+		t.Fatalf("there is nobody to run PostgreSQL as: %v: %s", err, out)
+	}
+	return []string{setpriv, "--reuid=" + name, "--clear-groups", "--pdeathsig=KILL"}
 }
 
 func (d *database) app() *tenant {
-	if d == nil {
+	if d.missing != "" {
 		return nil
 	}
 	return &tenant{name: "postgres", port: d.port, socket: filepath.Join(d.dir, fmt.Sprintf(".s.PGSQL.%d", d.port))}
 }
 
-// run runs one of PostgreSQL's clients through the mesh.
-func (d *database) run(t *testing.T, m *fabric, in io.Reader, program string, args ...string) []byte {
+// runClient runs one of PostgreSQL's clients through the mesh.
+func (d *database) runClient(t *testing.T, m *fabric, in io.Reader, program string, args ...string) []byte {
 	t.Helper()
-	if d == nil {
-		t.Skip("PostgreSQL is not installed, or there is no user to run it as")
+	if d.missing != "" {
+		t.Skip(d.missing + " is not installed")
 	}
-	path := postgresProgram(program)
-	if path == "" {
-		t.Skip(program + " is not installed")
-	}
+	path := agenttest.Program(t, program)
 	args = append([]string{"-h", m.host, "-p", strconv.Itoa(m.port), "-U", "test"}, args...)
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	var out, trouble bytes.Buffer
@@ -113,7 +103,7 @@ func (d *database) run(t *testing.T, m *fabric, in io.Reader, program string, ar
 
 func (d *database) sql(t *testing.T, m *fabric, in io.Reader, statement string) []byte {
 	t.Helper()
-	return d.run(t, m, in, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+	return d.runClient(t, m, in, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
 }
 
 // copies has a table of random text go in and come out again.
@@ -143,17 +133,15 @@ func (d *database) copies(t *testing.T, m *fabric) {
 
 // bench makes many short transactions on several connections at once.
 func (d *database) bench(t *testing.T, m *fabric) {
-	if d != nil {
-		d.sql(t, m, nil, fmt.Sprintf("CREATE DATABASE bench%d", m.port))
-	}
 	name := "bench" + strconv.Itoa(m.port)
-	d.run(t, m, nil, "pgbench", "-i", "-q", name)
-	out := string(d.run(t, m, nil, "pgbench", "-c", "6", "-j", "2", "-t", "150", name))
+	d.sql(t, m, nil, "CREATE DATABASE "+name)
+	d.runClient(t, m, nil, "pgbench", "-i", "-q", name)
+	out := string(d.runClient(t, m, nil, "pgbench", "-c", "6", "-j", "2", "-t", "150", name))
 	if !strings.Contains(out, "number of transactions actually processed: 900/900") {
 		t.Errorf("not all transactions were processed:\n%s", out)
 	}
 	// A connection for each transaction.
-	out = string(d.run(t, m, nil, "pgbench", "-C", "-S", "-c", "2", "-t", "20", name))
+	out = string(d.runClient(t, m, nil, "pgbench", "-C", "-S", "-c", "2", "-t", "20", name))
 	if !strings.Contains(out, "number of transactions actually processed: 40/40") {
 		t.Errorf("not all transactions were processed:\n%s", out)
 	}

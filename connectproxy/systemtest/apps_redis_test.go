@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +15,8 @@ import (
 
 // runRedis starts a server that keeps nothing on disk, if there is one.
 func runRedis(t *testing.T) *tenant {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
+	path := agenttest.FindProgram("redis-server")
+	if path == "" {
 		return nil
 	}
 	port := agenttest.FreePort(t)

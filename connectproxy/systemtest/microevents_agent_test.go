@@ -91,9 +91,7 @@ func (m *eventMesh) publish(name string) {
 }
 
 func TestEventsOfMicroCrossTheMesh(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip(err)
-	}
+	agenttest.Program(t, "curl")
 	m := newEventMesh(t)
 	mail := m.listen(m.mail, "topic=orders&queue=letters")
 	agenttest.Eventually(t, soon, func() error { // of mail there is the proxy alone

@@ -46,13 +46,12 @@ func Start(t *testing.T, flags ...string) *Page {
 	}
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
+		if path = agenttest.FindProgram(name); path != "" {
 			break
 		}
 	}
 	if path == "" {
-		t.Skip("no Chromium is installed: apt-get install chromium")
+		t.Skip("none of chromium, chromium-browser and google-chrome is installed")
 	}
 	dir := home(t)
 	ctx, cancel := context.WithCancel(context.Background())
