@@ -54,7 +54,11 @@ test:
 	@nc -h 2>&1 | grep -q -- '-N' || echo 'make test: nc is not OpenBSD'"'"'s, so the tests through it are skipped'
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		echo 'make test: none of chromium, chromium-browser and google-chrome is installed, so the tests in a browser are skipped'
-	@test "$$(id -u)" = 0 || echo 'make test: not root, so the tests that need network namespaces, mounts or files of other users are skipped'
+	@test "$$(id -u)" = 0 || echo 'make test: not root, so the tests that need files of other users are skipped'
+	@test "$$(uname)" != Linux || unshare -m mount -t tmpfs tmpfs /tmp 2>/dev/null || \
+		echo 'make test: no file system can be mounted, which takes root with CAP_SYS_ADMIN, so the tests on a full disk are skipped'
+	@test "$$(uname)" != Linux || unshare -n ip link add type veth 2>/dev/null || \
+		echo 'make test: no network namespaces can be connected, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN, ip, and veth in the kernel, so the tests between them are skipped'
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \
 		CGO_ENABLED=1 go test -race -p 1 -timeout 30m ./... && \

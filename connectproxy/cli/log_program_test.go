@@ -365,10 +365,7 @@ func TestALogThatIsReadAgainSaysWhatIsMissing(t *testing.T) {
 
 func TestALogOnADiskThatHasRoomAgainIsWrittenOn(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("a small disk takes the right to mount one: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	agenttest.SmallDisk(t, dir, "size=64k")
 	ballast := filepath.Join(dir, "ballast")
 	l := startLogged(t, `exec "$0" "$@" 2>>"$LOG"`, filepath.Join(dir, "log"))
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/listener/listenertest"
 )
 
@@ -18,10 +19,7 @@ func TestACacheOnADiskThatHasRoomAgainIsUsedSoonAndToldOfOnce(t *testing.T) {
 	if err := os.Mkdir(root, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=16k,mode=700"); err != nil {
-		t.Skipf("a small disk takes the right to mount one: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	agenttest.SmallDisk(t, root, "size=16k,mode=700")
 	e, log := ca.ordering()
 	const full, over = "no certificate can be ordered or renewed", "can be ordered and renewed again"
 	var looked time.Time // each look makes a file in the directory, and removes it
