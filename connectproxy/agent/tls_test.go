@@ -118,9 +118,7 @@ func TestADirectoryThatKubernetesFillsIsRead(t *testing.T) {
 	}
 	agenttest.WriteFile(t, filepath.Join(dir, "..2026", "ca.PEM"), ca.PEM)
 	for name, to := range map[string]string{"..data": "..2026", "ca.PEM": filepath.Join("..data", "ca.PEM")} {
-		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
-			t.Skipf("no links here: %v", err)
-		}
+		agenttest.Symlink(t, to, filepath.Join(dir, name))
 	}
 	content, err := readCA("", dir)
 	if err != nil || len(certificates(content)) != 1 {

@@ -3,9 +3,12 @@ package agenttest
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,6 +92,22 @@ func WriteCA(t testing.TB, ca *Authority) string {
 func WriteFile(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// notPrivileged is Windows' ERROR_PRIVILEGE_NOT_HELD.
+const notPrivileged = syscall.Errno(1314)
+
+// Symlink makes a symbolic link, and skips the test where Windows has not given its
+// user the right to.
+func Symlink(t testing.TB, to, link string) {
+	t.Helper()
+	err := os.Symlink(to, link)
+	if runtime.GOOS == "windows" && errors.Is(err, notPrivileged) {
+		t.Skipf("links take an administrator or developer mode on windows: %v", err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/listener/listenertest"
 )
 
@@ -127,9 +128,7 @@ func TestAFileThatIsReplacedByALinkIsReadAgain(t *testing.T) {
 	real := filepath.Join(t.TempDir(), "both.pem")
 	one := year(t, "one", ca)
 	write(t, real, one.keys+one.pem)
-	if err := os.Symlink(real, p.cert); err != nil {
-		t.Skip(err)
-	}
+	agenttest.Symlink(t, real, p.cert)
 	f, _, _ := followed(t, Options{Certificate: p.cert})
 	other := filepath.Join(t.TempDir(), "both.pem")
 	two := year(t, "two", ca)
@@ -137,9 +136,7 @@ func TestAFileThatIsReplacedByALinkIsReadAgain(t *testing.T) {
 	if err := os.Remove(p.cert); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(other, p.cert); err != nil {
-		t.Fatal(err)
-	}
+	agenttest.Symlink(t, other, p.cert)
 	f.reload()
 	if got := f.Current().Certificate.Leaf.Subject.CommonName; got != "two" {
 		t.Errorf("%s is in force", got)

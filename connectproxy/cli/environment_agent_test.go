@@ -239,7 +239,7 @@ func (w wayIn) ours() error {
 func TestConsulsOwnVariablesMeanHereWhatTheyMeanToItsCommands(t *testing.T) {
 	agenttest.SkipShort(t)
 	if runtime.GOOS == "windows" {
-		t.Skip("unix sockets")
+		t.Skip("the agent listens on unix sockets, which not every windows has")
 	}
 	d := openDoors(t)
 	consul := agenttest.Build(t, agentbuild.Modern)

@@ -31,6 +31,6 @@ func unresponsive(t *testing.T) int {
 		}
 		t.Cleanup(func() { c.Close() })
 	}
-	t.Skip("the queue of a socket does not fill here")
+	t.Fatal("the queue of a socket does not fill")
 	return 0
 }
