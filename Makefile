@@ -59,6 +59,8 @@ test:
 		echo 'make test: no file system can be mounted, which takes root with CAP_SYS_ADMIN, so the tests on a full disk are skipped'
 	@test "$$(uname)" != Linux || unshare -n ip link add type veth 2>/dev/null || \
 		echo 'make test: no network namespaces can be connected, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN, ip, and veth in the kernel, so the tests between them are skipped'
+	@test "$$(uname)" != Linux || grep -qs ' lo$$' /proc/net/if_inet6 || \
+		echo 'make test: the loopback has no IPv6 (::1), so what tests do with it is left out'
 	@descriptors=$$(ulimit -Hn); test "$$descriptors" = unlimited || test "$$descriptors" -ge 8192 || \
 		echo "make test: the hard limit of file descriptors, ulimit -Hn, is $$descriptors, so the test that takes 8192 is skipped"
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \

@@ -23,10 +23,10 @@ func TestListenTakesEveryKindOfAddress(t *testing.T) {
 		"unix socket":   {"unix", filepath.Join(t.TempDir(), "s")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ln, err := listener.Listen(t.Context(), tc.network, tc.address, 0)
-			if err != nil && tc.address == "[::1]:0" {
-				t.Skip("no IPv6 here: ", err)
+			if tc.address == "[::1]:0" && !listenertest.HasIPv6(t) {
+				t.Skip("the loopback has no IPv6, ::1")
 			}
+			ln, err := listener.Listen(t.Context(), tc.network, tc.address, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
