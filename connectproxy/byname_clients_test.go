@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"connect-proxy/connectproxy/agenttest"
@@ -12,9 +11,7 @@ import (
 )
 
 func TestRealProgramsReachServicesByNetcat(t *testing.T) {
-	if out, _ := agenttest.RunProgram(t, nil, "", "nc", "-h"); !strings.Contains(out, "-X proxy_protocol") && !strings.Contains(out, "[-X ") {
-		t.Skip("nc is not OpenBSD's")
-	}
+	agenttest.Netcat(t)
 	agent := fakeagent.New(t, fakeagent.Options{})
 	byName := agenttest.FreePort(t)
 	startEngine(t, agent, byNameAt("web", byName, "redis", "git")).ready()

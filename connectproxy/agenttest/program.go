@@ -37,6 +37,19 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
+// Netcat returns the path of OpenBSD's nc, which can end one direction and go through
+// proxies, and skips the test where it is not what is installed. By the letters of
+// its flags alone it cannot be told: macOS has a -N of its own.
+func Netcat(t testing.TB) string {
+	t.Helper()
+	path := Program(t, "nc")
+	help, _ := exec.CommandContext(t.Context(), path, "-h").CombinedOutput() // it fails for want of an address
+	if !strings.Contains(string(help), "Shutdown the network socket after EOF") {
+		t.Skip("nc is not OpenBSD's: netcat-openbsd is not installed")
+	}
+	return path
+}
+
 // RunProgram runs an installed program, for a minute at most, and returns what it
 // wrote on both of its streams. Env is added to the test's own environment, in which
 // there is nothing of Consul's and no address that is kept from proxies.

@@ -222,10 +222,7 @@ func resetAfterAnswer(t *testing.T, m *fabric) {
 // netcat sends a file with nc -N, which shuts down writing at its end, and
 // takes the answer that follows.
 func netcat(t *testing.T, m *fabric) {
-	nc := agenttest.Program(t, "nc")
-	if help, _ := exec.Command(nc, "-h").CombinedOutput(); !bytes.Contains(help, []byte("-N")) {
-		t.Skip("this nc has no -N: netcat-openbsd has")
-	}
+	nc := agenttest.Netcat(t)
 	var got, answered hashed
 	line, over := m.stage.expect(func(app *net.TCPConn) (err error) {
 		if got, err = drink(app); err != nil {
