@@ -27,7 +27,7 @@ const (
 // they can get and come without pause, and clients in between.
 func TestFortyClientsAreServedAmongStrangers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("it takes seconds: not with -short")
 	}
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

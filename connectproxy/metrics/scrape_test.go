@@ -55,7 +55,7 @@ func TestAScrapeCostsTheSameHoweverManyConnectionsThereAre(t *testing.T) {
 
 func TestAScraperThatDoesNotReadIsCutOffAndOthersAreServed(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it waits for seconds")
+		t.Skip("it waits for seconds: not with -short")
 	}
 	m := busy(1000)
 	m.writeTimeout = 2 * time.Second
@@ -124,7 +124,7 @@ func from(h http.Handler) http.Handler {
 
 func TestSlowScrapersOfManyAddressesKeepNobodyOut(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it waits for seconds")
+		t.Skip("it waits for seconds: not with -short")
 	}
 	if raceDetector {
 		t.Skip("the race detector makes an answer take longer than a turn where there is other work")

@@ -132,7 +132,7 @@ func TestWhatCountersGrowByIsSentUnderFullNames(t *testing.T) {
 
 func TestTagsGoToThoseWhoKnowThemAndNoNameCanForgeALine(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no datagrams on unix sockets")
+		t.Skip("windows has no datagrams on unix sockets")
 	}
 	path := filepath.Join(t.TempDir(), "dog.sock")
 	r, _ := listen(t, "unixgram", path)
@@ -183,7 +183,7 @@ func TestAStatsdThatIsNotThereIsSaidOnceAndMissesNothing(t *testing.T) {
 func datagramSocket(t *testing.T) (path string, conn *net.UnixConn) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("no datagrams on unix sockets")
+		t.Skip("windows has no datagrams on unix sockets")
 	}
 	path = filepath.Join(t.TempDir(), "dog.sock")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

@@ -42,7 +42,7 @@ type devtoolsMessage struct {
 func Start(t *testing.T, flags ...string) *Page {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("a browser takes seconds to start")
+		t.Skip("a browser takes seconds to start: not with -short")
 	}
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {

@@ -46,7 +46,7 @@ var building sync.Mutex
 func program(t testing.TB, release string) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("runs Go Micro")
+		t.Skip("builds and runs Go Micro: not with -short")
 	}
 	building.Lock()
 	defer building.Unlock()

@@ -129,7 +129,7 @@ var building sync.Mutex
 func program(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("runs an ACME server")
+		t.Skip("builds and runs an ACME server: not with -short")
 	}
 	building.Lock()
 	defer building.Unlock()
