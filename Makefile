@@ -57,7 +57,7 @@ test:
 		echo 'make test: none of chromium, chromium-browser and google-chrome is installed, so the tests in a browser are skipped'
 	@test "$$(id -u)" = 0 || echo 'make test: not root, so the tests that need files of other users are skipped'
 	@test "$$(uname)" != Linux || unshare -m mount -t tmpfs tmpfs /tmp 2>/dev/null || \
-		echo 'make test: no file system can be mounted, which takes root with CAP_SYS_ADMIN, so the tests on a full disk are skipped'
+		echo 'make test: no file system can be mounted, which takes root with CAP_SYS_ADMIN and AppArmor to allow it, so the tests on a full disk are skipped'
 	@test "$$(uname)" != Linux || unshare -n ip link add type veth 2>/dev/null || \
 		echo 'make test: no network namespaces can be connected, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN, ip, and veth in the kernel, so the tests between them are skipped'
 	@test "$$(uname)" != Linux || grep -qs ' lo$$' /proc/net/if_inet6 || \

@@ -13,7 +13,7 @@ func SmallDisk(t testing.TB, dir, options string) {
 	t.Helper()
 	switch err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES): // the latter of AppArmor
-		t.Skipf("mounting a file system takes root with CAP_SYS_ADMIN: %v", err)
+		t.Skipf("mounting a file system takes root with CAP_SYS_ADMIN, and AppArmor to allow it: %v", err)
 	case err != nil:
 		t.Fatalf("mounting a file system: %v", err)
 	}
