@@ -45,6 +45,7 @@ type exchange struct {
 	answer chan *http.Response // holds one
 	done   chan bool           // holds one: whether the connection can be used again
 	stop   func() bool         // of the watch over the call's context
+	cut    bool                // the message was not written to its end
 }
 
 // asked is what answers are read as the answers of.
@@ -70,6 +71,7 @@ func (f *far) send(ctx context.Context, m *message) (*exchange, *http.Response, 
 	f.calls <- x
 	x.stop = context.AfterFunc(ctx, f.abort)
 	if err := m.writeTo(&stalling{w: f.Conn, limit: f.SetWriteDeadline, stall: f.stall}); err != nil {
+		x.cut = true
 		defer time.AfterFunc(lastWord, f.abort).Stop()
 	}
 	select {
@@ -92,9 +94,10 @@ func (f *far) failure(ctx context.Context) *failure {
 	return notAnswered(ctx, f.err)
 }
 
-// end gives the connection back, and reports whether it can be used again.
+// end gives the connection back, and reports whether it can be used again: not where
+// the service would take the next message for the rest of this one.
 func (x *exchange) end(reusable bool) bool {
-	if !x.stop() {
+	if !x.stop() || x.cut {
 		reusable = false
 	}
 	if !reusable {

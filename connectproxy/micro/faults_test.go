@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"connect-proxy/config"
 	"connect-proxy/listener"
 	"connect-proxy/listener/listenertest"
 )
@@ -208,4 +210,30 @@ func TestNothingOfAClientOutlastsIt(t *testing.T) {
 	if stack = stack[:runtime.Stack(stack, true)]; bytes.Contains(stack, []byte("net/http.(*conn).closeWrite")) {
 		t.Errorf("left:\n%s", stack)
 	}
+}
+
+func TestNothingFollowsAMessageThatItsServiceDidNotTakeWhole(t *testing.T) {
+	service := listenertest.NewServer(t, func(c *net.TCPConn) {
+		_ = c.SetReadBuffer(4 << 10)
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			<-t.Context().Done() // and reads no more
+		}
+	})
+	raw, err := net.Dial("tcp", service.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	f := newFar(config.Destination{}, raw, 100*time.Millisecond)
+	go f.read()
+	x, response, failed := f.send(t.Context(), &message{kept: bytes.NewBuffer(make([]byte, 1<<20)), length: 1 << 20})
+	if failed != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("the service has answered: %v", failed)
+	}
+	if x.end(true) {
+		t.Error("the next message would be read as the rest of this one")
+	}
+	f.abort()
+	<-f.broken
 }
