@@ -42,6 +42,8 @@ UNRACED := ^(TestFortyClientsAreServedAmongStrangers|TestTenThousandVisitsLeaveN
 # say so to itself for minutes. The probe is the real thing: a compiler without
 # its headers is no compiler. One package is tested at a time: what an agent and
 # its proxies do within seconds is asserted, and two processors are few for that.
+# No result is taken from go test's cache: it keeps that a test was skipped for want
+# of a program, and does not know of one that is installed later.
 test:
 	@$(AGENTS) managed modern >/dev/null
 	@for program in redis-server redis-cli redis-benchmark etcd nginx initdb postgres psql pgbench nc proxychains4 ip nsenter setpriv python3 curl git prometheus promtool stunnel ghostunnel bash fish zsh; do \
@@ -66,12 +68,12 @@ test:
 		echo "make test: the hard limit of file descriptors, ulimit -Hn, is $$descriptors, so the test that takes 8192 is skipped"
 	@if CGO_ENABLED=1 go build -race -o /dev/null runtime/cgo 2>/dev/null; then \
 		echo 'make test: with the race detector'; \
-		CGO_ENABLED=1 go test -race -p 1 -timeout 30m ./... && \
-		(export CGO_ENABLED=1; $(ETCD) test -race ./...) && \
+		CGO_ENABLED=1 go test -race -count=1 -p 1 -timeout 30m ./... && \
+		(export CGO_ENABLED=1; $(ETCD) test -race -count=1 ./...) && \
 		go test -count=1 -run '$(UNRACED)' ./listener ./connectproxy/metrics; \
 	else \
 		echo 'make test: WITHOUT the race detector, for want of a C compiler'; \
-		go test -p 1 -timeout 30m ./... && ($(ETCD) test ./...); \
+		go test -count=1 -p 1 -timeout 30m ./... && ($(ETCD) test -count=1 ./...); \
 	fi
 
 # The program's tests once more, with records that are crypto/tls's.
