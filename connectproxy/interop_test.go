@@ -86,8 +86,8 @@ func ghostunnel(mode string, more ...string) func(t *testing.T, dir, accept, con
 // help does not show all of them.
 func ghostunnelTakes(t *testing.T, flag, value string) bool {
 	t.Helper()
-	said, err := exec.CommandContext(t.Context(), "ghostunnel", flag, value, "--version").CombinedOutput()
-	if err != nil && !strings.Contains(string(said), "unknown long flag") {
+	said, err := agenttest.RunProgram(t, nil, "", "ghostunnel", flag, value, "--version")
+	if err != nil && !strings.Contains(said, "unknown long flag") {
 		t.Fatalf("ghostunnel %s: %v\n%s", flag, err, said)
 	}
 	return err == nil
