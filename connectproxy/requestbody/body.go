@@ -36,6 +36,8 @@ type Body struct {
 	bounds  Bounds
 	none    bool // there is no body
 	old     bool // the request is of HTTP/1.0
+	// expects is whether the client may wait for leave to send it.
+	expects bool
 	// short is whether it may be discarded: it is, and nobody waits for leave to send it.
 	short bool
 
@@ -43,6 +45,7 @@ type Body struct {
 	mu      sync.Mutex // guards what follows
 	end     time.Time  // until when it may be read, for Bounds.Whole; zero for no bound
 	begun   bool       // something was read, or was to be
+	leave   bool       // a client that expects leave to send it has been given it, if ever
 	ended   bool       // it was read to its end
 	stopped bool       // nothing more is read
 	lost    bool       // what it was sent on ended first
@@ -61,7 +64,8 @@ func Follow(w http.ResponseWriter, r *http.Request, bounds Bounds) (http.Respons
 	// up the connection in the middle of the answer.
 	_ = control.EnableFullDuplex()
 	b := &Body{body: r.Body, ctx: r.Context(), control: control, bounds: bounds, none: r.Body == nil || r.Body == http.NoBody, old: !r.ProtoAtLeast(1, 1)}
-	b.short = r.ContentLength > 0 && r.ContentLength <= discardBytes && r.Header.Get("Expect") == ""
+	b.expects = !b.none && r.Header.Get("Expect") != ""
+	b.short = r.ContentLength > 0 && r.ContentLength <= discardBytes && !b.expects
 	if bounds.Whole > 0 {
 		b.end = time.Now().Add(bounds.Whole)
 	}
@@ -80,10 +84,28 @@ func (b *Body) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.body.Read(p)
+	b.gotLeave()
 	if err != nil {
 		b.note(err)
 	}
 	return n, err
+}
+
+// gotLeave notes that the client waits for leave to send the body no longer.
+func (b *Body) gotLeave() {
+	if b.expects {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.leave = true
+	}
+}
+
+// awaitsLeave reports whether the client may be given leave to send the body at any moment,
+// by the server when the body is read.
+func (b *Body) awaitsLeave() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.expects && !b.leave
 }
 
 // begin has what is read next be there in time.

@@ -35,16 +35,29 @@ func (w *writer) end() {
 // informational answer (httputil.ReverseProxy).
 func (w *writer) WriteHeader(status int) {
 	if status < http.StatusOK {
-		if w.body.old { // HTTP/1.0 has no informational answers (RFC 9110, section 15.2)
-			return
-		}
-	} else {
-		w.begun = true
-		w.body.discard()
-		w.last = w.last || w.body.unread()
-		w.end()
+		w.inform(status)
+		return
+	}
+	w.begun = true
+	w.body.discard()
+	w.last = w.last || w.body.unread()
+	w.end()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// inform passes on an informational answer. HTTP/1.0 has none (RFC 9110, section 15.2).
+// To a client that waits for leave to send its body the server writes 100 by itself as
+// soon as the body is read. net/http keeps that from being written into another 100 or
+// into the answer, but not into other informational answers. These are dropped until
+// the client has got leave.
+func (w *writer) inform(status int) {
+	if w.body.old || status != http.StatusContinue && w.body.awaitsLeave() {
+		return
 	}
 	w.ResponseWriter.WriteHeader(status)
+	if status == http.StatusContinue {
+		w.body.gotLeave()
+	}
 }
 
 // Write is io.Writer's.
