@@ -130,7 +130,8 @@ func (s *Server) handlePublic(w http.ResponseWriter, r *http.Request) {
 	defer share.free()
 	rules := s.rules.Load()
 	bounds := requestbody.Bounds{Whole: s.bodyTime}
-	if rules.Handler == config.MicroProxy && r.URL.Path != "/rpc" {
+	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if rules.Handler == config.MicroProxy && first != "rpc" {
 		bounds = requestbody.Bounds{Stall: s.stallTime} // it is passed on, and may be long
 	}
 	w, r, body := requestbody.Follow(w, r, bounds)
@@ -141,7 +142,6 @@ func (s *Server) handlePublic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	unspoofed(r, rules.headers)
-	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
 	case notPublic[first]:
 		http.NotFound(w, r)

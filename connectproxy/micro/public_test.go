@@ -228,6 +228,21 @@ func TestAStrangerWhoIsSlowIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestTheBodyOfACallIsBoundedAsAWholeWhereOthersArePassedOn(t *testing.T) {
+	p := startPublic(t, &mesh{}, config.Edge{Allow: []string{"greeter"}, Handler: config.MicroProxy}, func(s *Server) {
+		s.bodyTime = 300 * time.Millisecond
+	})
+	for _, path := range []string{"/rpc", "/rpc/", "/rpc/x"} {
+		c := p.caller(t)
+		c.send("POST " + path + " HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		began := time.Now()
+		c.gone()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: gone after %s", path, took)
+		}
+	}
+}
+
 func TestWhatIsLeftOfABodyIsNoRequest(t *testing.T) {
 	var smuggled, reached atomic.Int64
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
