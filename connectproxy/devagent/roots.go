@@ -35,7 +35,15 @@ type rootView struct {
 	ModifyIndex         uint64
 }
 
-func (a *Agent) getRoots(*http.Request) answer {
+// getRoots answers for the agent, which keeps the roots.
+func (a *Agent) getRoots(r *http.Request) answer {
+	answer := a.getServerRoots(r)
+	answer.headers = headers{meta: true, cached: true}
+	return answer
+}
+
+// getServerRoots answers for the servers.
+func (a *Agent) getServerRoots(*http.Request) answer {
 	active := a.authority.active()
 	view := rootsView{ActiveRootID: active.id(), TrustDomain: active.trustDomain}
 	for _, r := range a.authority.roots {
@@ -60,7 +68,7 @@ func (a *Agent) getRoots(*http.Request) answer {
 		}
 		view.Roots = append(view.Roots, v)
 	}
-	return answer{body: view, index: a.authority.index, headers: headers{meta: true, cached: true}}
+	return answer{body: view, index: a.authority.index, headers: headers{meta: true}}
 }
 
 func keyKind(key crypto.Signer) (kind string, bits int) {

@@ -28,6 +28,7 @@ func (a *Agent) identityRoutes(at routeFunc) {
 	at("GET /v1/agent/connect/ca/roots", cacheWait, a.getRoots)
 	at("GET /v1/agent/connect/ca/leaf/{service}", cacheWait, a.getLeaf)
 	at("POST /v1/agent/connect/authorize", never, a.authorize)
+	at("GET /v1/connect/ca/roots", serverWait, a.getServerRoots)
 	at("GET /v1/connect/ca/configuration", never, a.getCA)
 	at("PUT /v1/connect/ca/configuration", never, a.putCA)
 	at("GET /v1/connect/intentions", serverWait, a.listIntentions)

@@ -54,6 +54,7 @@ func uriOf(service string) string {
 
 var table = []asked{
 	{"roots", "GET", "/v1/agent/connect/ca/roots", "", 0},
+	{"roots of the servers", "GET", "/v1/connect/ca/roots?stale", "", 0},
 	{"a leaf of a service that nobody has registered", "GET", "/v1/agent/connect/ca/leaf/new", "", 0},
 	{"the CA's settings", "GET", "/v1/connect/ca/configuration", "", 0},
 	{"no such path", "GET", "/v1/no/such/path", "", 0},
