@@ -47,7 +47,11 @@ func (a *Agent) ready() error {
 	if leader == "" {
 		return errors.New("no leader")
 	}
-	roots, _, err := a.Client.Agent().ConnectCARoots(nil)
+	// Not through the agent's cache at first, which would keep such an answer.
+	roots, _, err := a.Client.Connect().CARoots(nil)
+	if err == nil && roots.TrustDomain != "" {
+		roots, _, err = a.Client.Agent().ConnectCARoots(nil)
+	}
 	if err != nil {
 		return fmt.Errorf("asking for the roots: %w", err)
 	}
