@@ -109,7 +109,7 @@ var star = []struct {
 	{"upstream/loglimit", nil},
 	{"connectproxy/byname", []string{"config", "listener/", "connectproxy/dynamic", "connectproxy/rebinding", "connectproxy/requestbody", "upstream/loglimit"}},
 	{"connectproxy/dynamic", []string{"config", "listener/"}},
-	{"connectproxy/identity", []string{"config", "connectproxy/mtls", "listener", "listener/secure", "upstream", "upstream/watch"}},
+	{"connectproxy/identity", []string{"config", "connectproxy/mtls", "listener", "listener/secure", "upstream", "upstream/backoff", "upstream/watch"}},
 	{"connectproxy/static", []string{"config", "connectproxy/allowlist", "connectproxy/authorize", "connectproxy/certfiles", "connectproxy/identity",
 		"connectproxy/mtls", "listener", "listener/secure", "upstream"}},
 	{"connectproxy/authorize", []string{"listener", "upstream/backoff", "upstream/watch"}},

@@ -39,6 +39,7 @@ var endpointPaths = []struct {
 	{"/v1/agent/connect/proxy/", endpointRegistration},
 	{"/v1/agent/connect/ca/leaf/", endpointLeaf},
 	{"/v1/agent/connect/ca/roots", endpointRoots},
+	{"/v1/connect/ca/roots", endpointRoots},
 	{"/v1/agent/connect/authorize", endpointAuthorize},
 	{"/v1/agent/service/register", endpointRegister},
 	{"/v1/agent/service/deregister/", endpointRegister},

@@ -3,8 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -67,6 +65,10 @@ type Identity struct {
 	// do not.
 	leafExpected atomic.Pointer[time.Time]
 
+	// authority is why there cannot be certificates yet; nil where nothing is known
+	// to be in the way.
+	authority atomic.Pointer[error]
+
 	current atomic.Pointer[generation]
 	changes changeCounts
 	// peers has the SPIFFE URIs of instances' certificates.
@@ -114,8 +116,13 @@ func New(o Options) *Identity {
 // Run keeps the certificates fresh until ctx is done and returns ctx's error.
 func (i *Identity) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return i.leaf.Run(ctx) })
-	g.Go(func() error { return i.roots.Run(ctx) })
+	g.Go(func() error {
+		if err := i.awaitAuthority(ctx); err != nil {
+			return err
+		}
+		g.Go(func() error { return i.leaf.Run(ctx) })
+		return i.roots.Run(ctx)
+	})
 	g.Go(func() error { return i.mesh.Run(ctx) })
 	g.Go(func() error { return i.maintain(ctx) })
 	return g.Wait()
@@ -250,43 +257,3 @@ func (i *Identity) Datacenter() string {
 // Ready returns a channel that is closed once there are a leaf and roots that
 // are valid by this clock.
 func (i *Identity) Ready() <-chan struct{} { return i.ready }
-
-// Problem returns in one line why no connection can be made or accepted; empty if
-// nothing is wrong.
-func (i *Identity) Problem() string {
-	if err := i.problem(); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-func (i *Identity) problem() error {
-	_, err := i.usable()
-	return err
-}
-
-var errNotReady = errors.New("no certificates yet")
-
-// usable returns the generation in force, with an error if its leaf cannot be
-// shown to anyone; nil where there is none yet.
-func (i *Identity) usable() (*generation, error) {
-	g := i.current.Load()
-	if g == nil {
-		return nil, i.missing()
-	}
-	now := i.o.Now()
-	err := g.window.check(now)
-	if why := i.leaf.Status().Err; err != nil && now.After(g.window.until) && why != nil && !isClockError(why) {
-		err = fmt.Errorf("%w: %w", err, why)
-	}
-	return g, err
-}
-
-func (i *Identity) missing() error {
-	for _, s := range []watch.Status{i.leaf.Status(), i.roots.Status()} {
-		if !s.Has && s.Err != nil {
-			return fmt.Errorf("%w: %s: %w", errNotReady, s.Name, s.Err)
-		}
-	}
-	return errNotReady
-}

@@ -88,10 +88,15 @@ func parseChain(l *leafCert) ([]*x509.Certificate, error) {
 var (
 	errNoRoots       = errors.New("agent lists no root")
 	errNoTrustDomain = errors.New("agent names no trust domain")
+	errOldRoots      = errors.New("agent keeps roots without a trust domain, from before its servers had one (Consul 1.2 to 1.5); " +
+		"it asks again within 11 minutes, or at once when it is restarted")
 )
 
 func parseRoots(a rootsAnswer, now func() time.Time) (*rootSet, error) {
-	if a.TrustDomain == "" {
+	switch {
+	case a.TrustDomain == "" && len(a.Roots) > 0:
+		return nil, errOldRoots
+	case a.TrustDomain == "":
 		return nil, errNoTrustDomain
 	}
 	if len(a.Roots) == 0 {

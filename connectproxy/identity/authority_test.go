@@ -1,0 +1,172 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"connect-proxy/connectproxy/agenttest/fakeagent"
+	"connect-proxy/connectproxy/agenttest/traffic"
+)
+
+// youngAgent is an agent of Consul 1.5 that starts together with its cluster, as
+// that goes by its source: what its cache is asked for before the authority is
+// made, it answers without a trust domain for ten minutes.
+type youngAgent struct {
+	http.Handler // what it is once there is an authority
+	// led and made are when the cluster has a leader and an authority; never
+	// where zero.
+	led, made time.Time
+	// lost is that its servers answer nothing.
+	lost bool
+
+	mu      sync.Mutex // guards what follows
+	asked   time.Time  // when its cache was asked first
+	spoiled bool
+}
+
+func (a *youngAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case a.lost && (path == "/v1/connect/ca/roots" || path == "/v1/status/leader"):
+		<-r.Context().Done()
+	case path == "/v1/status/leader":
+		leader := `""`
+		if has(a.led) {
+			leader = `"127.0.0.1:8300"`
+		}
+		_, _ = w.Write([]byte(leader))
+	case path == "/v1/connect/ca/roots" && !has(a.led):
+		hold := 7 * time.Second
+		if !a.led.IsZero() {
+			hold = min(hold, time.Until(a.led))
+		}
+		select {
+		case <-time.After(hold):
+		case <-r.Context().Done():
+		}
+		http.Error(w, "No cluster leader", http.StatusInternalServerError)
+	case path == "/v1/connect/ca/roots" && !has(a.made):
+		_, _ = w.Write([]byte(`{"TrustDomain": "", "Roots": []}`))
+	case strings.HasPrefix(path, "/v1/agent/connect/ca/") && a.isSpoiled():
+		http.Error(w, "cluster has no CA bootstrapped yet", http.StatusInternalServerError)
+	default:
+		a.Handler.ServeHTTP(w, r)
+	}
+}
+
+func has(at time.Time) bool { return !at.IsZero() && !time.Now().Before(at) }
+
+func (a *youngAgent) isSpoiled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.asked.IsZero() {
+		a.asked = time.Now()
+	}
+	a.spoiled = a.spoiled || !a.made.IsZero() && !has(a.made)
+	return a.spoiled
+}
+
+func (a *youngAgent) firstAsked() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked
+}
+
+func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T) {
+	for name, c := range map[string]struct {
+		led, made   time.Duration // from the start; negative: never
+		lost        bool
+		least, most time.Duration // until the agent's cache is asked
+		why         string        // given a moment before that
+	}{
+		"which it has":                     {0, 0, false, 0, 0, ""},
+		"which is being made":              {0, 3 * time.Second, false, 3 * time.Second, 4 * time.Second, errNoAuthority.Error()},
+		"which takes long":                 {0, time.Hour, false, time.Hour, time.Hour + time.Second, errNoAuthority.Error()},
+		"after the first election":         {10 * time.Second, 11 * time.Second, false, 11 * time.Second, 12 * time.Second, errNoAuthority.Error()},
+		"of which nothing is known":        {-1, -1, false, leaderWait, leaderWait + 3*time.Second, errNoLeader.Error()},
+		"whose servers answer nothing now": {-1, -1, true, 2 * authorityTimeout, 2 * authorityTimeout, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				at := func(d time.Duration) time.Time {
+					if d < 0 {
+						return time.Time{}
+					}
+					return began.Add(d)
+				}
+				fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
+				agent := &youngAgent{Handler: fake.Front, led: at(c.led), made: at(c.made), lost: c.lost}
+				client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				i := New(Options{Client: client, Service: "web"})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- i.Run(ctx) }()
+				if c.least > 0 {
+					pass(c.least - time.Millisecond)
+					if !strings.Contains(i.Problem(), c.why) {
+						t.Errorf("%s before it: %s", c.least, i.Problem())
+					}
+					if !agent.firstAsked().IsZero() {
+						t.Errorf("the agent's cache was asked after %s", agent.firstAsked().Sub(began))
+					}
+				}
+				pass(c.most - c.least + 20*time.Second)
+				if took := agent.firstAsked().Sub(began); took < c.least || took > c.most {
+					t.Errorf("the agent's cache was asked after %s, want %s to %s", took, c.least, c.most)
+				}
+				if why := i.Problem(); why != "" {
+					t.Errorf("no certificates: %s", why)
+				}
+				cancel()
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("Run returned %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheEndDoesNotWaitForAnAuthority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, agent := range []*youngAgent{{lost: true}, {}, {led: time.Now()}} {
+			agent.Handler = http.NotFoundHandler()
+			client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- New(Options{Client: client, Service: "web"}).Run(ctx) }()
+			pass(100 * time.Millisecond)
+			cancel()
+			synctest.Wait()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("Run returned %v", err)
+				}
+			default:
+				t.Errorf("Run goes on: %+v", agent)
+				<-done
+			}
+		}
+	})
+}
+
+func TestRootsThatAnAgentKeepsFromBeforeItsAuthoritySayWhatToDo(t *testing.T) {
+	_, err := parseRoots(rootsAnswer{Roots: []rootAnswer{{ID: "1"}}}, time.Now)
+	if err == nil || !strings.Contains(err.Error(), "restarted") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+}
