@@ -2,11 +2,12 @@
 // name, or the targets of an SRV record.
 //
 // It looks names up like other programs on the machine, with Go's resolver: the hosts
-// file, search domains and other settings of the system apply. That resolver does not
-// tell how long an answer is valid, so it is asked at fixed intervals, every 5 seconds
-// while the destination is in use and once a minute when it is idle; the first
-// connection after an idle time waits for an answer. Caching answers for as long as
-// they are valid is left to the resolver of the machine or of the container.
+// file, search domains and other settings of the system apply. While a destination is
+// in use, it is asked for again when the last answer is no longer valid, at least once
+// a minute and at most once a second; every 5 seconds where that is not known, as for
+// a name in the hosts file or where the system's own resolver is used (macOS, Windows).
+// When it is idle it is asked for once a minute; the first connection after an idle
+// time waits for an answer.
 //
 // The last known set survives all errors, and also a name that no longer exists: its
 // instances may still be there. Run's only goroutine is its caller's.

@@ -16,12 +16,14 @@ import (
 )
 
 const (
-	// usePace and restPace are the times between two questions, while the
-	// destination is in use, which it is for a while after each connection, and at
-	// rest.
-	usePace  = 5 * time.Second
-	restPace = time.Minute
-	inUse    = time.Minute
+	// leastPace and restPace bound the time between two questions while the
+	// destination is in use, which it is for a while after each connection. At rest
+	// it is asked for every restPace.
+	leastPace = time.Second
+	restPace  = time.Minute
+	inUse     = time.Minute
+	// usePace is the same where an answer does not say how long it is valid.
+	usePace = 5 * time.Second
 	// maxAnswer is how long an answer is waited for.
 	maxAnswer = 5 * time.Second
 	// complainEvery is how often a streak of failures is logged.
@@ -45,7 +47,8 @@ type Options struct {
 	// Identity returns what an instance must prove to be that was found as host,
 	// which is Name's or the target of a record. Required.
 	Identity func(host string) upstream.Identity
-	// Lookup is how the DNS is asked; nil means net.DefaultResolver.
+	// Lookup is how the DNS is asked; nil means net.DefaultResolver. How long its
+	// answers are valid is known of a *net.Resolver alone.
 	Lookup Lookup
 	// Logger may be nil.
 	Logger hclog.Logger
@@ -55,7 +58,8 @@ type Options struct {
 // for concurrent use.
 type Resolver struct {
 	*upstream.Latest
-	o Options
+	o         Options
+	lifetimes lifetimes // of the last answers
 
 	epoch time.Time
 	used  atomic.Int64 // when a connection was last made, after epoch; 0 before the first
@@ -76,10 +80,14 @@ func New(o Options) *Resolver {
 		o.Logger = hclog.NewNullLogger()
 	}
 	o.Logger = o.Logger.With("upstream", o.Label)
-	return &Resolver{
+	r := &Resolver{
 		Latest: upstream.NewLatest(o.Label), o: o, epoch: time.Now(),
 		wake: make(chan struct{}, 1), next: make(chan struct{}),
 	}
+	if system, ok := o.Lookup.(*net.Resolver); ok {
+		r.o.Lookup = r.lifetimes.observed(system)
+	}
+	return r
 }
 
 // Run asks until ctx is done, and returns ctx's error. Errors of the DNS are logged
@@ -135,6 +143,7 @@ func (r *Resolver) ask(ctx context.Context) error {
 	defer close(answered)
 	ctx, cancel := context.WithTimeout(ctx, maxAnswer)
 	defer cancel()
+	r.lifetimes.begin()
 	s, err := r.find(ctx)
 	if err != nil {
 		r.Missed(err)
@@ -147,15 +156,20 @@ func (r *Resolver) ask(ctx context.Context) error {
 // pace is the time until the next question, a little of it chance so that proxies
 // do not ask in step.
 func (r *Resolver) pace() time.Duration {
-	pace := restPace
-	if used := r.used.Load(); used != 0 && time.Since(r.epoch)-time.Duration(used) < inUse {
-		pace = usePace
+	used := r.used.Load()
+	if used == 0 || time.Since(r.epoch)-time.Duration(used) >= inUse {
+		return restPace - rand.N(restPace/10)
 	}
-	return pace - rand.N(pace/10)
+	valid, known := r.lifetimes.shortest()
+	if !known {
+		return usePace - rand.N(usePace/10)
+	}
+	pace := min(max(valid, leastPace), restPace)
+	return pace + rand.N(pace/10) // asked before its end, a cache gives the same again
 }
 
-// Use marks the destination as used, so that it is asked for every 5 seconds during
-// the next minute. The first Use after a rest waits for an answer, or until ctx is
+// Use marks the destination as used, so that during the next minute it is asked for
+// whenever its answer is no longer valid. The first Use after a rest waits for an answer, or until ctx is
 // done, and reports whether one has come.
 func (r *Resolver) Use(ctx context.Context) bool {
 	now := int64(time.Since(r.epoch)) + 1
