@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"connect-proxy/upstream/backoff"
+	"connect-proxy/upstream/watch"
 )
 
 const (
@@ -31,14 +32,14 @@ var (
 // roots. Asked by an agent while it makes the authority, it gives the roots
 // without a trust domain, and the agent keeps that, and issues no leafs, until the
 // roots change again or ten minutes have passed. A proxy that an agent launches
-// starts at about that time. So the servers themselves are asked first, past the
-// agent's cache.
+// starts at about that time, and one whose agent is back without its data asks
+// then. So the servers themselves are asked first, past the agent's cache.
 func (i *Identity) awaitAuthority(ctx context.Context) error {
-	began := time.Now()
+	i.doubtAuthority()
 	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: time.Second}
 	for {
-		err := i.askForAuthority(ctx)
-		if err == nil || errors.Is(err, errNoLeader) && time.Since(began) > leaderWait {
+		err := i.checkAuthority(ctx)
+		if err == nil {
 			i.authority.Store(nil)
 			return ctx.Err()
 		}
@@ -51,28 +52,79 @@ func (i *Identity) awaitAuthority(ctx context.Context) error {
 	}
 }
 
+// doubtAuthority has the servers be asked whether they have an authority before the
+// agent's cache is asked for anything.
+func (i *Identity) doubtAuthority() {
+	now := time.Now()
+	i.doubted.CompareAndSwap(nil, &now)
+}
+
+// checkAuthority returns an error if there is no authority, unless there is no doubt
+// of that.
+func (i *Identity) checkAuthority(ctx context.Context) error {
+	since := i.doubted.Load()
+	if since == nil {
+		return nil
+	}
+	err := i.askForAuthority(ctx)
+	if errors.Is(err, errNoLeader) && time.Since(*since) > leaderWait {
+		err = nil
+	}
+	if err == nil {
+		i.doubted.CompareAndSwap(since, nil)
+	}
+	return err
+}
+
+// afterAuthority is fetch from an agent that may have lost its data since it was
+// last reached.
+func afterAuthority[T any](i *Identity, fetch watch.Fetch[T]) watch.Fetch[T] {
+	return func(ctx context.Context, have watch.Cursor, wait time.Duration) (v T, next watch.Cursor, err error) {
+		if err = i.checkAuthority(ctx); err != nil {
+			return v, next, err
+		}
+		if v, next, err = fetch(ctx, have, wait); watch.Unreachable(err) {
+			i.doubtAuthority()
+		}
+		return v, next, err
+	}
+}
+
 // askForAuthority returns nil too where the servers cannot be asked. Any server
 // will do: one that has been part of the cluster answers without a leader, others
 // hold the question until there is one.
 func (i *Identity) askForAuthority(ctx context.Context) error {
-	asking, cancel := context.WithTimeout(ctx, authorityTimeout)
-	defer cancel()
-	var answer rootsAnswer
-	q := &api.QueryOptions{AllowStale: true}
-	_, err := i.o.Client.Raw().Query("/v1/connect/ca/roots", &answer, q.WithContext(asking))
-	switch {
-	case err != nil && i.leaderless(ctx):
-		return errNoLeader
-	case err == nil && answer.TrustDomain == "":
+	domain, err := i.serversTrustDomain(ctx)
+	if err != nil {
+		switch leader, known := i.leader(ctx); {
+		case !known:
+			return nil
+		case leader == "":
+			return errNoLeader
+		}
+		domain, err = i.serversTrustDomain(ctx) // it may have been elected in between
+	}
+	if err == nil && domain == "" {
 		return errNoAuthority
 	}
 	return nil
 }
 
-// leaderless reports whether a server says that it knows of no leader.
-func (i *Identity) leaderless(ctx context.Context) bool {
+func (i *Identity) serversTrustDomain(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
 	defer cancel()
-	leader, err := i.o.Client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
-	return err == nil && leader == ""
+	var answer rootsAnswer
+	q := &api.QueryOptions{AllowStale: true}
+	_, err := i.o.Client.Raw().Query("/v1/connect/ca/roots", &answer, q.WithContext(ctx))
+	return answer.TrustDomain, err
+}
+
+// leader returns what a server says of the leader, empty if there is none, and
+// whether one says anything.
+func (i *Identity) leader(ctx context.Context) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
+	defer cancel()
+	q := &api.QueryOptions{}
+	leader, err := i.o.Client.Status().LeaderWithQueryOptions(q.WithContext(ctx))
+	return leader, err == nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"connect-proxy/connectproxy/agenttest/fakeagent"
 	"connect-proxy/connectproxy/agenttest/traffic"
+	"connect-proxy/listener/listenertest"
 )
 
 // youngAgent is an agent of Consul 1.5 that starts together with its cluster, as
@@ -26,33 +27,58 @@ type youngAgent struct {
 	led, made time.Time
 	// lost is that its servers answer nothing.
 	lost bool
+	// away is that it cannot be reached.
+	away bool
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards all but Handler
 	asked   time.Time  // when its cache was asked first
 	spoiled bool
 }
 
+// restart starts it anew, with a cluster that has an authority that much later.
+func (a *youngAgent) restart(later time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away, a.spoiled, a.asked = false, false, time.Time{}
+	a.led, a.made = time.Now().Add(later/2), time.Now().Add(later)
+}
+
+func (a *youngAgent) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away = true
+}
+
+func (a *youngAgent) state() (led, made time.Time, lost, away bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.led, a.made, a.lost, a.away
+}
+
 func (a *youngAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	led, made, lost, away := a.state()
 	switch path := r.URL.Path; {
-	case a.lost && (path == "/v1/connect/ca/roots" || path == "/v1/status/leader"):
+	case away:
+		panic(http.ErrAbortHandler)
+	case lost && (path == "/v1/connect/ca/roots" || path == "/v1/status/leader"):
 		<-r.Context().Done()
 	case path == "/v1/status/leader":
 		leader := `""`
-		if has(a.led) {
+		if has(led) {
 			leader = `"127.0.0.1:8300"`
 		}
 		_, _ = w.Write([]byte(leader))
-	case path == "/v1/connect/ca/roots" && !has(a.led):
+	case path == "/v1/connect/ca/roots" && !has(led):
 		hold := 7 * time.Second
-		if !a.led.IsZero() {
-			hold = min(hold, time.Until(a.led))
+		if !led.IsZero() {
+			hold = min(hold, time.Until(led))
 		}
 		select {
 		case <-time.After(hold):
 		case <-r.Context().Done():
 		}
 		http.Error(w, "No cluster leader", http.StatusInternalServerError)
-	case path == "/v1/connect/ca/roots" && !has(a.made):
+	case path == "/v1/connect/ca/roots" && !has(made):
 		_, _ = w.Write([]byte(`{"TrustDomain": "", "Roots": []}`))
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/") && a.isSpoiled():
 		http.Error(w, "cluster has no CA bootstrapped yet", http.StatusInternalServerError)
@@ -135,6 +161,40 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 			})
 		})
 	}
+}
+
+func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
+		agent := &youngAgent{Handler: fake.Front, led: time.Now(), made: time.Now()}
+		client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := New(Options{Client: client, Service: "web"})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- i.Run(ctx) }()
+		pass(time.Minute)
+		before := i.Status()
+		agent.leave()
+		pass(2 * time.Minute)
+		next := listenertest.NewCAFor(t, fake.TrustDomain())
+		fake.Trust(next)
+		agent.restart(10 * time.Second)
+		began := time.Now()
+		pass(time.Minute)
+		if took := agent.firstAsked().Sub(began); took < 10*time.Second || took > 25*time.Second {
+			t.Errorf("its cache was asked after %s", took)
+		}
+		if s := i.Status(); before.Generation != 1 || s.RootChanges != before.RootChanges+1 || s.Problem != "" {
+			t.Errorf("before %+v, then %+v", before, s)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
 }
 
 func TestTheEndDoesNotWaitForAnAuthority(t *testing.T) {

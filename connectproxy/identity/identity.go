@@ -68,6 +68,8 @@ type Identity struct {
 	// authority is why there cannot be certificates yet; nil where nothing is known
 	// to be in the way.
 	authority atomic.Pointer[error]
+	// doubted is since when the cluster may have no authority; nil if it has one.
+	doubted atomic.Pointer[time.Time]
 
 	current atomic.Pointer[generation]
 	changes changeCounts
@@ -105,10 +107,10 @@ func New(o Options) *Identity {
 		peers:   mtls.NewLRU[*x509.Certificate, string](maxPeers),
 	}
 	i.leaf = watch.New(watch.Options[*leafCert]{
-		Name: "leaf", Fetch: counting(&i.changes.badLeafs, fetchLeaf(o, overdue, o.Now)), Equal: (*leafCert).same, Pace: i.leafPace, Logger: o.Logger,
+		Name: "leaf", Fetch: counting(&i.changes.badLeafs, afterAuthority(i, fetchLeaf(o, overdue, o.Now))), Equal: (*leafCert).same, Pace: i.leafPace, Logger: o.Logger,
 	})
 	i.roots = watch.New(watch.Options[*rootSet]{
-		Name: "roots", Fetch: counting(&i.changes.badRoots, fetchRoots(o, o.Now)), Equal: (*rootSet).same, Poll: rootsInterval, Logger: o.Logger,
+		Name: "roots", Fetch: counting(&i.changes.badRoots, afterAuthority(i, fetchRoots(o, o.Now))), Equal: (*rootSet).same, Poll: rootsInterval, Logger: o.Logger,
 	})
 	return i
 }
