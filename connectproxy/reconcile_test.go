@@ -3,6 +3,7 @@ package connectproxy
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 
@@ -46,14 +47,18 @@ func TestToLookAtAThousandUpstreamsAtRestTakesNoMemory(t *testing.T) {
 	use()
 	use() // what is made anew and says the same is nothing new
 	const times, most = 20, 16 << 10
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range times {
-		look()
+	least := uint64(math.MaxUint64) // of some rounds: the whole process is counted
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range times {
+			look()
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, (after.TotalAlloc-before.TotalAlloc)/times)
 	}
-	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / times; each > most {
-		t.Errorf("%d bytes each time that nothing has changed, which is %d for each upstream", each, each/n)
+	if least > most {
+		t.Errorf("%d bytes each time that nothing has changed, which is %d for each upstream", least, least/n)
 	}
 }
 
