@@ -61,6 +61,8 @@ type IdentityOptions struct {
 	// Service is the name of the service that is represented. Namespace and
 	// Partition are empty for "default".
 	Service, Namespace, Partition string
+	// Managed is that the agent launched the proxy of the service.
+	Managed bool
 	// Name is the configuration's for an identity from Files.
 	Name  string
 	Files config.CertificateFiles
@@ -89,6 +91,7 @@ func (p *Proxy) newIdentity(o IdentityOptions) Identity {
 		Service:   o.Service,
 		Namespace: o.Namespace,
 		Partition: o.Partition,
+		Managed:   o.Managed,
 		TLS:       o.TLS,
 		Logger:    p.logger,
 		Handshook: func(took time.Duration, s listener.SessionInfo, err error) {

@@ -189,7 +189,7 @@ func identitiesOf(c *config.Config) []namedIdentity {
 	var all []namedIdentity
 	if named[""] || len(named) == 0 {
 		all = append(all, namedIdentity{serviceIdentity, IdentityOptions{
-			Service: c.Service, Namespace: c.Namespace, Partition: c.Partition, TLS: c.TLS,
+			Service: c.Service, Namespace: c.Namespace, Partition: c.Partition, Managed: c.Mode == config.Managed, TLS: c.TLS,
 		}})
 	}
 	for _, i := range c.Identities {

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	// authorityTimeout bounds a question to the servers: an agent that has lost them
-	// may still have certificates, and is asked for them soon.
+	// authorityTimeout bounds a question that servers with a leader answer at once.
 	authorityTimeout = time.Second
 	// leaderWait is how long an election is waited for: the first of a cluster takes
 	// ten seconds at most by default.
@@ -53,8 +52,11 @@ func (i *Identity) awaitAuthority(ctx context.Context) error {
 }
 
 // doubtAuthority has the servers be asked whether they have an authority before the
-// agent's cache is asked for anything.
+// agent's cache is asked for anything, where the agent may be of Consul 1.5.
 func (i *Identity) doubtAuthority() {
+	if !i.o.Managed {
+		return
+	}
 	now := time.Now()
 	i.doubted.CompareAndSwap(nil, &now)
 }
@@ -67,7 +69,7 @@ func (i *Identity) checkAuthority(ctx context.Context) error {
 		return nil
 	}
 	err := i.askForAuthority(ctx)
-	if errors.Is(err, errNoLeader) && time.Since(*since) > leaderWait {
+	if !errors.Is(err, errNoAuthority) && time.Since(*since) > leaderWait {
 		err = nil
 	}
 	if err == nil {
@@ -90,41 +92,25 @@ func afterAuthority[T any](i *Identity, fetch watch.Fetch[T]) watch.Fetch[T] {
 	}
 }
 
-// askForAuthority returns nil too where the servers cannot be asked. Any server
-// will do: one that has been part of the cluster answers without a leader, others
-// hold the question until there is one.
+// askForAuthority returns nil too where the servers cannot be asked. Without a leader
+// they would hold the question for the authority.
 func (i *Identity) askForAuthority(ctx context.Context) error {
-	domain, err := i.serversTrustDomain(ctx)
-	if err != nil {
-		switch leader, known := i.leader(ctx); {
-		case !known:
-			return nil
-		case leader == "":
-			return errNoLeader
-		}
-		domain, err = i.serversTrustDomain(ctx) // it may have been elected in between
+	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
+	defer cancel()
+	q := (&api.QueryOptions{AllowStale: true}).WithContext(ctx)
+	switch leader, err := i.o.Client.Status().LeaderWithQueryOptions(q); {
+	case watch.Unreachable(err):
+		return nil // which the question for a certificate says better
+	case err != nil || leader == "":
+		return errNoLeader
 	}
-	if err == nil && domain == "" {
+	var answer rootsAnswer
+	_, err := i.o.Client.Raw().Query("/v1/connect/ca/roots", &answer, q)
+	switch {
+	case err != nil:
+		return errNoLeader // no longer
+	case answer.TrustDomain == "":
 		return errNoAuthority
 	}
 	return nil
-}
-
-func (i *Identity) serversTrustDomain(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
-	defer cancel()
-	var answer rootsAnswer
-	q := &api.QueryOptions{AllowStale: true}
-	_, err := i.o.Client.Raw().Query("/v1/connect/ca/roots", &answer, q.WithContext(ctx))
-	return answer.TrustDomain, err
-}
-
-// leader returns what a server says of the leader, empty if there is none, and
-// whether one says anything.
-func (i *Identity) leader(ctx context.Context) (string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
-	defer cancel()
-	q := &api.QueryOptions{}
-	leader, err := i.o.Client.Status().LeaderWithQueryOptions(q.WithContext(ctx))
-	return leader, err == nil
 }

@@ -117,7 +117,7 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 		"which takes long":                 {0, time.Hour, false, time.Hour, time.Hour + time.Second, errNoAuthority.Error()},
 		"after the first election":         {10 * time.Second, 11 * time.Second, false, 11 * time.Second, 12 * time.Second, errNoAuthority.Error()},
 		"of which nothing is known":        {-1, -1, false, leaderWait, leaderWait + 3*time.Second, errNoLeader.Error()},
-		"whose servers answer nothing now": {-1, -1, true, 2 * authorityTimeout, 2 * authorityTimeout, ""},
+		"whose servers answer nothing now": {-1, -1, true, authorityTimeout, authorityTimeout, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 				if err != nil {
 					t.Fatal(err)
 				}
-				i := New(Options{Client: client, Service: "web"})
+				i := New(Options{Client: client, Service: "web", Managed: true})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- i.Run(ctx) }()
@@ -163,6 +163,31 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 	}
 }
 
+// Others cost servers and agent no question more, and are not held up by them.
+func TestAProxyThatItsAgentDidNotLaunchAsksItAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
+		agent := &youngAgent{Handler: fake.Front, lost: true}
+		client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := New(Options{Client: client, Service: "web"})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		began := time.Now()
+		go func() { done <- i.Run(ctx) }()
+		pass(time.Second)
+		if at := agent.firstAsked(); !at.Equal(began) || i.Problem() != "" {
+			t.Errorf("asked after %s, %s", at.Sub(began), i.Problem())
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
 func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
@@ -171,7 +196,7 @@ func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *t
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := New(Options{Client: client, Service: "web"})
+		i := New(Options{Client: client, Service: "web", Managed: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- i.Run(ctx) }()
@@ -207,7 +232,7 @@ func TestTheEndDoesNotWaitForAnAuthority(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- New(Options{Client: client, Service: "web"}).Run(ctx) }()
+			go func() { done <- New(Options{Client: client, Service: "web", Managed: true}).Run(ctx) }()
 			pass(100 * time.Millisecond)
 			cancel()
 			synctest.Wait()

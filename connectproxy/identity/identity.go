@@ -35,6 +35,8 @@ type Options struct {
 	// Service is the name of the service that is represented. Namespace and
 	// Partition are empty for "default".
 	Service, Namespace, Partition string
+	// Managed is that the agent launched this proxy, as those of Consul 1.2 to 1.5 do.
+	Managed bool
 	// TLS says how connections are secured.
 	TLS config.TLS
 	// Logger may be nil.
@@ -68,7 +70,7 @@ type Identity struct {
 	// authority is why there cannot be certificates yet; nil where nothing is known
 	// to be in the way.
 	authority atomic.Pointer[error]
-	// doubted is since when the cluster may have no authority; nil if it has one.
+	// doubted is since when the cluster may have no authority; nil while it has one.
 	doubted atomic.Pointer[time.Time]
 
 	current atomic.Pointer[generation]
