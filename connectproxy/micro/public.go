@@ -193,10 +193,15 @@ func (w *publicWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *publicWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // forStrangers is what a stranger is told of a failure: of a service that may not
-// be called no more than of one that there is not.
+// be called no more than of one that there is not, and of a body that did not come no
+// more than that. Errors of the connection have its addresses, which are others than
+// a stranger knows where something translates them.
 func (f *failure) forStrangers() *failure {
 	if f == busy {
 		return f
+	}
+	if errors.As(f.err, new(*net.OpError)) && f.code == http.StatusBadRequest {
+		return badRequest(errNotWhole)
 	}
 	switch f.code {
 	case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge:
@@ -212,4 +217,5 @@ func (f *failure) forStrangers() *failure {
 var (
 	errNoSuchService = errors.New("there is no such service here")
 	errServiceFails  = errors.New("the service cannot be reached, or has not answered")
+	errNotWhole      = errors.New("the body of the request has not come whole, or not in time")
 )

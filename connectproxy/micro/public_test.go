@@ -243,6 +243,26 @@ func TestTheBodyOfACallIsBoundedAsAWholeWhereOthersArePassedOn(t *testing.T) {
 	}
 }
 
+func TestAStrangerIsNotToldTheAddressesOfTheProxy(t *testing.T) {
+	for _, handler := range []config.MicroHandler{config.MicroRPC, config.MicroProxy} {
+		p := startPublic(t, &mesh{}, config.Edge{Allow: []string{"greeter"}, Namespace: "-", Handler: handler}, func(s *Server) {
+			s.bodyTime = 300 * time.Millisecond
+		})
+		for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "application/protobuf"} {
+			for _, path := range []string{"/rpc", "/greeter/hello"} {
+				if handler == config.MicroProxy && path != "/rpc" {
+					continue // is passed on as it comes
+				}
+				c := p.caller(t)
+				c.send("POST " + path + " HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: " + kind + "\r\nContent-Length: 100\r\n\r\n")
+				if got := c.gone(); !strings.HasPrefix(got, "HTTP/1.1 4") || strings.Contains(got, "127.0.0.1") {
+					t.Errorf("%s, %s, %s: %s", handler, path, kind, got)
+				}
+			}
+		}
+	}
+}
+
 func TestWhatIsLeftOfABodyIsNoRequest(t *testing.T) {
 	var smuggled, reached atomic.Int64
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
