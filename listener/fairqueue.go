@@ -117,6 +117,9 @@ func (q *fairQueue) most() *ownerQueue {
 	return q.order[0]
 }
 
+// crowded reports whether an owner has more than one connection.
+func (q *fairQueue) crowded() bool { return len(q.order) > 0 && q.order[0].n > 1 }
+
 // byCount is a heap of queues, the longest first.
 type byCount []*ownerQueue
 

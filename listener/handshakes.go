@@ -123,20 +123,38 @@ func (h *handshakes) victim(now time.Time) *conn {
 func (h *handshakes) candidate(now time.Time) *conn {
 	h.silent.age(now)
 	h.spoken.age(now)
-	if h.waiting == 0 && h.silent.overdue.n+h.spoken.overdue.n == 0 {
+	l := h.most()
+	if h.silent.overdue.crowded() || h.spoken.overdue.crowded() {
+		return l.first
+	}
+	if h.waiting == 0 {
 		h.hurry(now)
-	}
-	for _, k := range [...]*cohort{&h.silent, &h.spoken} {
-		if l := k.overdue.most(); l != nil {
-			return l.first
+		if m := h.most(); l == nil || m.n > 1 && m.owner != l.owner {
+			l = m
 		}
+	} else if l != nil && now.Sub(l.first.since) < grace {
+		return nil // it is overdue only where nobody can wait
 	}
-	return nil
+	if l == nil {
+		return nil
+	}
+	return l.first
 }
 
-// hurry makes the older half overdue, as far as minGrace allows.
+// most is the queue of the address whose clients give way first of those that are
+// overdue. It is nil if there is none.
+func (h *handshakes) most() *ownerQueue {
+	if l := h.silent.overdue.most(); l != nil {
+		return l
+	}
+	return h.spoken.overdue.most()
+}
+
+// hurry makes the older half overdue, as far as minGrace allows. It is asked to before
+// the only client of an address gives way: of an address that fills the slots, all that
+// were overdue may have gone already.
 func (h *handshakes) hurry(now time.Time) {
-	for range (h.len() + 1) / 2 {
+	for range (h.len()+1)/2 - h.silent.overdue.n - h.spoken.overdue.n {
 		k := &h.silent
 		if a, b := k.fresh.first, h.spoken.fresh.first; a == nil || b != nil && b.since.Before(a.since) {
 			k = &h.spoken

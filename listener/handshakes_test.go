@@ -133,6 +133,20 @@ func TestWithoutPatienceTheOlderHalfGivesWayAndTheNewerIsSafe(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatConnectsWithoutEndHasNobodyElseGiveWay(t *testing.T) {
+	c := newCrowd()
+	other := c.connect("192.0.2.1", 1)
+	crowd := c.connect("192.0.2.2", 511)
+	c.speak(append(crowd, other...))
+	c.waited(maxWaiting)
+	for ended := c.now.Add(grace); c.now.Before(ended); {
+		if c.evict() == other[0] {
+			t.Fatalf("the only client of its address gave way after %s", c.now.Sub(other[0].since))
+		}
+		c.speak(c.connect("192.0.2.2", 1))
+	}
+}
+
 func TestPatienceReturnsWhenTheCrowdIsOverOrFreesItsPlaces(t *testing.T) {
 	c := newCrowd()
 	c.connect("192.0.2.1", 2)
