@@ -72,6 +72,11 @@ func (s *Server) underOthersName(r *http.Request) bool {
 // back.
 func (s *Server) serveMessage(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, control: http.NewResponseController(w)}
+	if !r.ProtoAtLeast(1, 1) || len(r.TransferEncoding) > 0 {
+		// Whoever is in front of us may see the end of the message elsewhere, as
+		// with other requests (requestbody).
+		w.Header().Set("Connection", "close")
+	}
 	to, failed := s.destination(r)
 	if failed == nil && r.Header.Get(headerStream) != "" {
 		failed = badRequest(errLateStream)

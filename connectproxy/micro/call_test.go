@@ -126,12 +126,13 @@ func TestLongBodiesPassInBothDirections(t *testing.T) {
 				t.Fatalf("%d bytes: %d came back: %+v", size, len(got), e)
 			}
 		}
-		c.send("POST / HTTP/1.1\r\nHost: here\r\nMicro-Service: db\r\nTransfer-Encoding: chunked\r\n\r\n")
+		chunked := p.caller(t) // whose connection ends with it
+		chunked.send("POST / HTTP/1.1\r\nHost: here\r\nMicro-Service: db\r\nTransfer-Encoding: chunked\r\n\r\n")
 		if size > 0 {
-			c.send(fmt.Sprintf("%x\r\n%s\r\n", size, body))
+			chunked.send(fmt.Sprintf("%x\r\n%s\r\n", size, body))
 		}
-		c.send("0\r\n\r\n")
-		if _, got, e := c.answer(); got != "db got "+body {
+		chunked.send("0\r\n\r\n")
+		if _, got, e := chunked.answer(); got != "db got "+body {
 			t.Fatalf("%d bytes in chunks: %d came back: %+v", size, len(got), e)
 		}
 	}

@@ -237,3 +237,18 @@ func TestNothingFollowsAMessageThatItsServiceDidNotTakeWhole(t *testing.T) {
 	f.abort()
 	<-f.broken
 }
+
+func TestNothingIsReadBehindAMessageWithChunks(t *testing.T) {
+	p := start(t, &mesh{services: map[string]string{"db": newService(t, "db").Addr()}})
+	for _, message := range []string{
+		"POST / HTTP/1.1\r\nHost: here\r\nMicro-Service: db\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: here\r\nMicro-Service: denied\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+		"POST / HTTP/1.0\r\nHost: here\r\nMicro-Service: db\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}",
+	} {
+		c := p.caller(t)
+		c.send(message + messageTo("db", "hidden"))
+		if got := c.gone(); strings.Count(got, "HTTP/1.") != 1 || strings.Contains(got, "hidden") {
+			t.Errorf("%q: %q", message, got)
+		}
+	}
+}
