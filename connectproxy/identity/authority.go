@@ -108,7 +108,7 @@ func (i *Identity) askForAuthority(ctx context.Context) error {
 	_, err := i.o.Client.Raw().Query("/v1/connect/ca/roots", &answer, q)
 	switch {
 	case err != nil:
-		return errNoLeader // no longer
+		return watch.Explain(err)
 	case answer.TrustDomain == "":
 		return errNoAuthority
 	}
