@@ -109,8 +109,9 @@ func (a *Authorizer) Watch(p Peers) {
 // nobody is authorized. It is called once.
 func (a *Authorizer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	changed := a.match.Changed() // before the first answer, which may come at once
 	g.Go(func() error { return a.match.Run(ctx) })
-	g.Go(func() error { return a.recheck(ctx) })
+	g.Go(func() error { return a.recheck(ctx, changed) })
 	for range maxQueries {
 		g.Go(func() error { return a.serveQueue(ctx) })
 	}

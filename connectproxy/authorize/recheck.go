@@ -27,9 +27,9 @@ var recheckDelays = [...]time.Duration{300 * time.Millisecond, 700 * time.Millis
 // until then its answers are those of before.
 const distrustAfterOutage = 2*time.Minute + unwatchedRefresh
 
-// recheck has decisions asked for again when the intentions change and when
-// they have grown old.
-func (a *Authorizer) recheck(ctx context.Context) error {
+// recheck has decisions asked for again when the intentions change, which changed tells
+// of the first time, and when they have grown old.
+func (a *Authorizer) recheck(ctx context.Context, changed <-chan struct{}) error {
 	tick := time.NewTimer(restInterval)
 	defer tick.Stop()
 	again := time.NewTimer(0)
@@ -37,9 +37,6 @@ func (a *Authorizer) recheck(ctx context.Context) error {
 	again.Stop()
 	left := recheckDelays[:0]
 	var failed time.Time // when the watch was last seen to fail that had worked
-	// Taken anew only once it was seen closed, lest a change be missed that comes
-	// together with something else.
-	changed := a.match.Changed()
 	for {
 		s, now := a.match.Status(), time.Now()
 		if s.Has && s.Err != nil {
@@ -55,6 +52,8 @@ func (a *Authorizer) recheck(ctx context.Context) error {
 		case <-a.failing:
 			continue
 		case <-changed:
+			// Taken anew only now, lest a change be missed that comes together with
+			// something else.
 			changed = a.match.Changed()
 			left = recheckDelays[:]
 		case <-again.C:

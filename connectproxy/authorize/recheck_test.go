@@ -37,6 +37,17 @@ func TestAnAgentThatRecoversAndLagsBehindIsAskedAgain(t *testing.T) {
 	})
 }
 
+// Their first state is one, too: a caller may have been judged before it was known.
+func TestTheFirstIntentionsAreAChangeHoweverSoonTheyCome(t *testing.T) {
+	for range 100 {
+		judged(t, nil, func(t *testing.T, a *Authorizer, _ *fakeagent.Agent, _ *peers) {
+			if got := a.generation.Load(); got != uint64(1+len(recheckDelays)) {
+				t.Fatalf("decisions were asked for anew %d times", got)
+			}
+		})
+	}
+}
+
 func TestNoChangeOfTheIntentionsIsMissed(t *testing.T) {
 	judged(t, []string{"api"}, func(t *testing.T, a *Authorizer, agent *fakeagent.Agent, p *peers) {
 		for n := range 50 {
