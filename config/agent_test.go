@@ -175,6 +175,40 @@ func TestTroubleIsWaitedOutAndSaid(t *testing.T) {
 	}
 }
 
+// An agent of Consul 1.5 that reloads its configuration has the proxies' services
+// again before it has the proxies, and knows nothing of upstreams by then.
+func TestAReloadOfTheAgentDoesNotTakeTheUpstreamsOfAManagedProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good := recording(t, "connect-proxy-web-1.json")
+		service := reply{body: `{"Kind": "connect-proxy", "ID": "web-1-proxy", "Service": "web-proxy", "Port": 20000,
+			"Proxy": {"DestinationServiceName": "web", "LocalServicePort": 8080}, "ContentHash": "1"}`, hash: "1"}
+		f := newFakeAgent(map[string]reply{managedWeb1: good})
+		a := f.source(t, AgentOptions{ProxyID: "web-1-proxy", Managed: true})
+		cfg, err := next(t, a, time.Second)
+		if err != nil || len(cfg.Upstreams) == 0 {
+			t.Fatalf("first: %+v, %v", cfg, err)
+		}
+		f.set(serviceWeb1, service)
+		for _, unknown := range []string{"unknown proxy service ID: web-1-proxy", "unknown target service ID: web-1"} {
+			f.set(managedWeb1, reply{status: http.StatusNotFound, body: unknown})
+			quiet(t, a, time.Minute)
+			if p := a.Problem(); !strings.Contains(p, "not registered") {
+				t.Errorf("%s: problem %q", unknown, p)
+			}
+			f.set(managedWeb1, good)
+			quiet(t, a, time.Minute)
+			if p := a.Problem(); p != "" {
+				t.Errorf("it is back, and the problem is %q", p)
+			}
+		}
+		// An agent of a later Consul in its place has no such endpoint.
+		f.set(managedWeb1, reply{status: http.StatusNotFound, body: "Invalid URL path: not a recognized HTTP API endpoint"})
+		if cfg, err := next(t, a, time.Minute); err != nil || len(cfg.Upstreams) != 0 {
+			t.Errorf("of a later agent: %+v, %v", cfg, err)
+		}
+	})
+}
+
 func TestAnAgentThatIsDownOrSilentIsNamed(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

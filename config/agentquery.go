@@ -24,17 +24,25 @@ var errUnknown = errors.New("not registered")
 
 // queryProxy gets a proxy's registration. Consul 1.2 knows a managed proxy by its own
 // endpoint alone, later agents without managed proxies by the other alone, and
-// both say 404 for what they do not know.
+// both say 404 for what they do not know. While an agent reloads its configuration
+// it knows a managed proxy by the other alone, without its upstreams: one that was
+// known is not asked for there as long as the agent has the first endpoint.
 func (a *Agent) queryProxy(id string, q *api.QueryOptions) (agentAnswer, error) {
 	what := fmt.Sprintf("proxy %s", quoted(id))
 	if a.o.Managed {
 		body, err := a.get("/v1/agent/connect/proxy/"+id, what, q)
-		if !errors.Is(err, errUnknown) {
+		if !errors.Is(err, errUnknown) || a.last.managed && looked(err) {
 			return a.understood(agentAnswer{id: id, managed: true, body: body}, what, err)
 		}
 	}
 	body, err := a.get("/v1/agent/service/"+id, what, q)
 	return a.understood(agentAnswer{id: id, body: body}, what, err)
+}
+
+// looked reports whether a 404 is of an agent that has the endpoint and looked for the ID.
+func looked(err error) bool {
+	var status api.StatusError
+	return errors.As(err, &status) && strings.Contains(strings.ToLower(status.Body), "unknown")
 }
 
 // get returns what the agent said. It is the last answer's own where it is the
@@ -150,7 +158,7 @@ func (e withoutURL) Unwrap() error { return e.asked }
 func (a *Agent) explainStatus(s api.StatusError, what string) error {
 	switch s.Code {
 	case http.StatusNotFound:
-		if !strings.Contains(strings.ToLower(s.Body), "unknown") { // said by no agent that looked for the ID
+		if !looked(s) {
 			return watch.Explained(fmt.Sprintf("%s knows nothing of %s (404: %s): check that -http-addr names a Consul agent, with the right path", a.o.Address, what, excerptOf(s.Body)),
 				errors.Join(errUnknown, s))
 		}
