@@ -203,6 +203,7 @@ func TestAStrangerSaysNothingForASidecar(t *testing.T) {
 }
 
 func TestAStrangerWhoIsSlowIsGivenUp(t *testing.T) {
+	t.Parallel()
 	s := newService(t, "greeter")
 	m := &mesh{services: map[string]string{"greeter": s.Addr()}}
 	p := startPublic(t, m, config.Edge{Allow: []string{"greeter"}, Namespace: "-"}, func(s *Server) {
@@ -229,6 +230,7 @@ func TestAStrangerWhoIsSlowIsGivenUp(t *testing.T) {
 }
 
 func TestTheBodyOfACallIsBoundedAsAWholeWhereOthersArePassedOn(t *testing.T) {
+	t.Parallel()
 	p := startPublic(t, &mesh{}, config.Edge{Allow: []string{"greeter"}, Handler: config.MicroProxy}, func(s *Server) {
 		s.bodyTime = 300 * time.Millisecond
 	})
@@ -244,6 +246,7 @@ func TestTheBodyOfACallIsBoundedAsAWholeWhereOthersArePassedOn(t *testing.T) {
 }
 
 func TestAStrangerIsNotToldTheAddressesOfTheProxy(t *testing.T) {
+	t.Parallel()
 	for _, handler := range []config.MicroHandler{config.MicroRPC, config.MicroProxy} {
 		p := startPublic(t, &mesh{}, config.Edge{Allow: []string{"greeter"}, Namespace: "-", Handler: handler}, func(s *Server) {
 			s.bodyTime = 300 * time.Millisecond
