@@ -105,6 +105,28 @@ func (a *youngAgent) firstAsked() time.Time {
 	return a.asked
 }
 
+// started runs the identity of "web" on the agent. What it returns ends that, and
+// fails the test if it does not end at once.
+func (a *youngAgent) started(t *testing.T, managed bool) (i *Identity, end func()) {
+	t.Helper()
+	client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: a}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i = New(Options{Client: client, Service: "web", Managed: managed})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- i.Run(ctx) }()
+	return i, func() {
+		t.Helper()
+		began := time.Now()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || !time.Now().Equal(began) {
+			t.Errorf("Run returned %v after %s", err, time.Since(began))
+		}
+	}
+}
+
 func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T) {
 	for name, c := range map[string]struct {
 		led, made   time.Duration // from the start; negative: never
@@ -130,14 +152,8 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 				}
 				fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
 				agent := &youngAgent{Handler: fake.Front, led: at(c.led), made: at(c.made), lost: c.lost}
-				client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				i := New(Options{Client: client, Service: "web", Managed: true})
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- i.Run(ctx) }()
+				i, end := agent.started(t, true)
+				defer end()
 				if c.least > 0 {
 					pass(c.least - time.Millisecond)
 					if !strings.Contains(i.Problem(), c.why) {
@@ -154,36 +170,22 @@ func TestTheAgentIsAskedForCertificatesOnceItsClusterHasAnAuthority(t *testing.T
 				if why := i.Problem(); why != "" {
 					t.Errorf("no certificates: %s", why)
 				}
-				cancel()
-				if err := <-done; !errors.Is(err, context.Canceled) {
-					t.Errorf("Run returned %v", err)
-				}
 			})
 		})
 	}
 }
 
-// Others cost servers and agent no question more, and are not held up by them.
+// It costs servers and agent no question more, and does not wait for them.
 func TestAProxyThatItsAgentDidNotLaunchAsksItAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
 		agent := &youngAgent{Handler: fake.Front, lost: true}
-		client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := New(Options{Client: client, Service: "web"})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
 		began := time.Now()
-		go func() { done <- i.Run(ctx) }()
+		i, end := agent.started(t, false)
+		defer end()
 		pass(time.Second)
 		if at := agent.firstAsked(); !at.Equal(began) || i.Problem() != "" {
 			t.Errorf("asked after %s, %s", at.Sub(began), i.Problem())
-		}
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
 		}
 	})
 }
@@ -192,14 +194,8 @@ func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *t
 	synctest.Test(t, func(t *testing.T) {
 		fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
 		agent := &youngAgent{Handler: fake.Front, led: time.Now(), made: time.Now()}
-		client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := New(Options{Client: client, Service: "web", Managed: true})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- i.Run(ctx) }()
+		i, end := agent.started(t, true)
+		defer end()
 		pass(time.Minute)
 		before := i.Status()
 		agent.leave()
@@ -215,10 +211,6 @@ func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *t
 		if s := i.Status(); before.Generation != 1 || s.RootChanges != before.RootChanges+1 || s.Problem != "" {
 			t.Errorf("before %+v, then %+v", before, s)
 		}
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
-		}
 	})
 }
 
@@ -226,25 +218,9 @@ func TestTheEndDoesNotWaitForAnAuthority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, agent := range []*youngAgent{{lost: true}, {}, {led: time.Now()}} {
 			agent.Handler = http.NotFoundHandler()
-			client, err := api.NewClient(&api.Config{Address: "127.0.0.1", HttpClient: &http.Client{Transport: traffic.Direct{Handler: agent}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { done <- New(Options{Client: client, Service: "web", Managed: true}).Run(ctx) }()
+			_, end := agent.started(t, true)
 			pass(100 * time.Millisecond)
-			cancel()
-			synctest.Wait()
-			select {
-			case err := <-done:
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("Run returned %v", err)
-				}
-			default:
-				t.Errorf("Run goes on: %+v", agent)
-				<-done
-			}
+			end()
 		}
 	})
 }
