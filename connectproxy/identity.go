@@ -61,7 +61,7 @@ type IdentityOptions struct {
 	// Service is the name of the service that is represented. Namespace and
 	// Partition are empty for "default".
 	Service, Namespace, Partition string
-	// Managed is that the agent launched the proxy of the service.
+	// Managed says that the agent launched the proxy of the service (Consul 1.2 to 1.5).
 	Managed bool
 	// Name is the configuration's for an identity from Files.
 	Name  string

@@ -27,8 +27,8 @@ var recheckDelays = [...]time.Duration{300 * time.Millisecond, 700 * time.Millis
 // until then its answers are those of before.
 const distrustAfterOutage = 2*time.Minute + unwatchedRefresh
 
-// recheck has decisions asked for again when the intentions change, which changed tells
-// of the first time, and when they have grown old.
+// recheck has decisions asked for again when the intentions change and when they have
+// grown old. changed was taken before the watch began.
 func (a *Authorizer) recheck(ctx context.Context, changed <-chan struct{}) error {
 	tick := time.NewTimer(restInterval)
 	defer tick.Stop()

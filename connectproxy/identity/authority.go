@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// authorityTimeout bounds a question that servers with a leader answer at once.
+	// authorityTimeout bounds the questions for the leader and for the authority, which
+	// servers with a leader answer at once.
 	authorityTimeout = time.Second
 	// leaderWait is how long an election is waited for: the first of a cluster takes
 	// ten seconds at most by default.
@@ -61,8 +62,8 @@ func (i *Identity) doubtAuthority() {
 	i.doubted.CompareAndSwap(nil, &now)
 }
 
-// checkAuthority returns an error if there is no authority, unless there is no doubt
-// of that.
+// checkAuthority asks the servers if doubtAuthority was called since they last had an
+// authority, and returns why there can be no certificates yet.
 func (i *Identity) checkAuthority(ctx context.Context) error {
 	since := i.doubted.Load()
 	if since == nil {
@@ -92,15 +93,16 @@ func afterAuthority[T any](i *Identity, fetch watch.Fetch[T]) watch.Fetch[T] {
 	}
 }
 
-// askForAuthority returns nil too where the servers cannot be asked. Without a leader
-// they would hold the question for the authority.
+// askForAuthority returns nil too where nobody answers, so that the question for a
+// certificate fails instead and says why. The leader is asked for first: without one,
+// servers hold the other question for seconds, and with it a connection at the agent.
 func (i *Identity) askForAuthority(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
 	defer cancel()
 	q := (&api.QueryOptions{AllowStale: true}).WithContext(ctx)
 	switch leader, err := i.o.Client.Status().LeaderWithQueryOptions(q); {
 	case watch.Unreachable(err):
-		return nil // which the question for a certificate says better
+		return nil
 	case err != nil || leader == "":
 		return errNoLeader
 	}

@@ -35,7 +35,8 @@ type Options struct {
 	// Service is the name of the service that is represented. Namespace and
 	// Partition are empty for "default".
 	Service, Namespace, Partition string
-	// Managed is that the agent launched this proxy, as those of Consul 1.2 to 1.5 do.
+	// Managed says that the agent launched this proxy, as agents of Consul 1.2 to 1.5 do.
+	// Certificates are asked for only once their servers have an authority.
 	Managed bool
 	// TLS says how connections are secured.
 	TLS config.TLS

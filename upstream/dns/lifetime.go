@@ -10,9 +10,10 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// lifetimes reads from what servers answer to a net.Resolver how long it is valid,
-// which that does not tell. Where the resolver is not Go's but the system's, and
-// for names in the hosts file, nothing is known of it.
+// lifetimes knows for how long the answers to one lookup are valid (their TTL). A
+// net.Resolver does not tell, so what servers send to it is read on the way. Nothing is
+// known where the system's resolver is used in place of Go's, and of names in the hosts
+// file.
 type lifetimes struct {
 	mu    sync.Mutex // guards what follows; a host's addresses are asked for at once
 	known bool
@@ -51,8 +52,8 @@ func (l *lifetimes) shortest() (time.Duration, bool) {
 	return l.least, l.known
 }
 
-// read takes note of a message. What is not one, or no answer, says nothing: the
-// resolver judges it too, and asks again.
+// read takes note of the answers in a message. What is malformed or none is ignored:
+// the resolver rejects it too.
 func (l *lifetimes) read(message []byte) {
 	var p dnsmessage.Parser
 	h, err := p.Start(message)

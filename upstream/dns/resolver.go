@@ -16,13 +16,14 @@ import (
 )
 
 const (
-	// leastPace and restPace bound the time between two questions while the
-	// destination is in use, which it is for a while after each connection. At rest
-	// it is asked for every restPace.
-	leastPace = time.Second
+	// restPace is the time between two questions at rest, and the longest while the
+	// destination is in use, which it is for inUse after each connection. leastPace
+	// is the shortest.
 	restPace  = time.Minute
+	leastPace = time.Second
 	inUse     = time.Minute
-	// usePace is the same where an answer does not say how long it is valid.
+	// usePace is the time between two in use where it is not known how long an answer
+	// is valid.
 	usePace = 5 * time.Second
 	// maxAnswer is how long an answer is waited for.
 	maxAnswer = 5 * time.Second
@@ -169,8 +170,8 @@ func (r *Resolver) pace() time.Duration {
 }
 
 // Use marks the destination as used, so that during the next minute it is asked for
-// whenever its answer is no longer valid. The first Use after a rest waits for an answer, or until ctx is
-// done, and reports whether one has come.
+// whenever its answer is no longer valid. The first Use after a rest waits for an
+// answer, or until ctx is done, and reports whether one has come.
 func (r *Resolver) Use(ctx context.Context) bool {
 	now := int64(time.Since(r.epoch)) + 1
 	if last := r.used.Swap(now); last != 0 && time.Duration(now-last) < inUse {
