@@ -127,15 +127,19 @@ func (h *handshakes) candidate(now time.Time) *conn {
 	if h.silent.overdue.crowded() || h.spoken.overdue.crowded() {
 		return l.first
 	}
+	half := false
 	if h.waiting == 0 {
-		h.hurry(now)
+		half = h.hurry(now)
 		if m := h.most(); l == nil || m.n > 1 && m.owner != l.owner {
 			l = m
 		}
-	} else if l != nil && now.Sub(l.first.since) < grace {
-		return nil // it is overdue only where nobody can wait
 	}
-	if l == nil {
+	switch {
+	case l == nil:
+		return nil
+	case l.n == 1 && !half && now.Sub(l.first.since) < grace:
+		// It is overdue only where nobody can wait, and where those have gone who came
+		// before the newer half: of an address that comes in bursts, all at once.
 		return nil
 	}
 	return l.first
@@ -150,20 +154,21 @@ func (h *handshakes) most() *ownerQueue {
 	return h.spoken.overdue.most()
 }
 
-// hurry makes the older half overdue, as far as minGrace allows. It is asked to before
-// the only client of an address gives way: of an address that fills the slots, all that
-// were overdue may have gone already.
-func (h *handshakes) hurry(now time.Time) {
+// hurry makes the older half overdue, as far as minGrace allows, and reports whether it
+// is. It is asked to before the only client of an address gives way: of an address that
+// fills the slots, all that were overdue may have gone already.
+func (h *handshakes) hurry(now time.Time) bool {
 	for range (h.len()+1)/2 - h.silent.overdue.n - h.spoken.overdue.n {
 		k := &h.silent
 		if a, b := k.fresh.first, h.spoken.fresh.first; a == nil || b != nil && b.since.Before(a.since) {
 			k = &h.spoken
 		}
 		if now.Sub(k.fresh.first.since) < minGrace {
-			return
+			return false
 		}
 		k.expire()
 	}
+	return true
 }
 
 // age makes those overdue whose grace is over.

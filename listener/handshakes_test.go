@@ -147,6 +147,26 @@ func TestAnAddressThatConnectsWithoutEndHasNobodyElseGiveWay(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatConnectsInBurstsHasNobodyElseGiveWay(t *testing.T) {
+	c := newCrowd()
+	other := c.connect("192.0.2.1", 1)
+	crowd := c.connect("192.0.2.2", 511)
+	c.speak(append(crowd, other...))
+	c.pass(minGrace)
+	c.waited(maxWaiting)
+	for came := 0; c.now.Sub(other[0].since) < grace; {
+		switch c.evict() {
+		case other[0]:
+			t.Fatalf("the only client of its address gave way after %s, to number %d", c.now.Sub(other[0].since), came)
+		case nil:
+			c.pass(minGrace / 20)
+		default:
+			c.add(&conn{source: crowd[0].source}, c.now) // in no time
+			came++
+		}
+	}
+}
+
 func TestPatienceReturnsWhenTheCrowdIsOverOrFreesItsPlaces(t *testing.T) {
 	c := newCrowd()
 	c.connect("192.0.2.1", 2)
