@@ -86,12 +86,17 @@ func (p *Proxy) newIdentity(o IdentityOptions) Identity {
 	case Plaintext:
 		return static.NewPlaintext()
 	}
+	var outages func() uint64
+	if p.o.Agent != nil {
+		outages = func() uint64 { return p.o.Agent().Outages }
+	}
 	return identity.New(identity.Options{
 		Client:    p.o.Client,
 		Service:   o.Service,
 		Namespace: o.Namespace,
 		Partition: o.Partition,
 		Managed:   o.Managed,
+		Outages:   outages,
 		TLS:       o.TLS,
 		Logger:    p.logger,
 		Handshook: func(took time.Duration, s listener.SessionInfo, err error) {

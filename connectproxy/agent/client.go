@@ -51,6 +51,7 @@ type Client struct {
 	transport *tokenTransport
 	tls       *agentTLS
 	http      *http.Transport // beneath it
+	turns     *queue.Transport
 	requests  *requestCounts
 }
 
@@ -109,7 +110,7 @@ func NewClient(s Options, logger hclog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client of the agent at %s: %w", s.Address, err)
 	}
-	return &Client{Client: client, settings: s, transport: tokens, tls: secured, http: transport, requests: asked}, nil
+	return &Client{Client: client, settings: s, transport: tokens, tls: secured, http: transport, turns: turns, requests: asked}, nil
 }
 
 // CloseIdleConnections closes the connections to the agent that carry no

@@ -162,7 +162,7 @@ func (a *agentTLS) warnOfExpiry() {
 // ConnectionStatus is how the agent is reached at the moment.
 func (c *Client) ConnectionStatus() Status {
 	s := c.tls.status(c.settings.Address)
-	s.Requests = c.requests.byName()
+	s.Requests, s.Outages = c.requests.byName(), c.turns.Outages()
 	return s
 }
 

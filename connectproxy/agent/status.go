@@ -19,6 +19,8 @@ type Status struct {
 	// Requests counts the questions that were put to it, by what they were about
 	// and by what they came to.
 	Requests map[string]map[string]uint64 `json:"requests,omitempty"`
+	// Outages counts how often it ceased to be reachable.
+	Outages uint64 `json:"outages"`
 	// Warnings name the certificates whose end is near, a sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 }

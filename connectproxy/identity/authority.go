@@ -62,9 +62,13 @@ func (i *Identity) doubtAuthority() {
 	i.doubted.CompareAndSwap(nil, &now)
 }
 
-// checkAuthority asks the servers if doubtAuthority was called since they last had an
-// authority, and returns why there can be no certificates yet.
+// checkAuthority asks the servers if the agent was out of reach since they last had an
+// authority, and returns why there can be no certificates yet. The agent may be back
+// before a question for certificates meets that; one that is held met it at once.
 func (i *Identity) checkAuthority(ctx context.Context) error {
+	if n := i.o.Outages(); i.outages.Swap(n) != n {
+		i.doubtAuthority()
+	}
 	since := i.doubted.Load()
 	if since == nil {
 		return nil

@@ -33,6 +33,7 @@ type youngAgent struct {
 	mu      sync.Mutex // guards all but Handler
 	asked   time.Time  // when its cache was asked first
 	spoiled bool
+	outages uint64
 }
 
 // restart starts it anew, with a cluster that has an authority that much later.
@@ -47,6 +48,13 @@ func (a *youngAgent) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.away = true
+	a.outages++
+}
+
+func (a *youngAgent) count() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.outages
 }
 
 func (a *youngAgent) state() (led, made time.Time, lost, away bool) {
@@ -113,7 +121,7 @@ func (a *youngAgent) started(t *testing.T, managed bool) (i *Identity, end func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	i = New(Options{Client: client, Service: "web", Managed: managed})
+	i = New(Options{Client: client, Service: "web", Managed: managed, Outages: a.count})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- i.Run(ctx) }()
@@ -212,6 +220,29 @@ func TestAnAgentThatIsBackWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *t
 			t.Errorf("before %+v, then %+v", before, s)
 		}
 	})
+}
+
+// It may be back before anything is asked for: what is held at it has told of its end.
+func TestAnAgentThatIsBackAtOnceWithoutItsDataIsAskedOnceItsClusterHasAnAuthority(t *testing.T) {
+	for phase := range 24 {
+		for _, away := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 7 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				fake := fakeagent.New(t, fakeagent.Options{InMemory: true})
+				agent := &youngAgent{Handler: fake.Front, led: time.Now(), made: time.Now()}
+				i, end := agent.started(t, true)
+				defer end()
+				pass(time.Minute + time.Duration(phase)*250*time.Millisecond)
+				agent.leave()
+				pass(away)
+				agent.restart(2 * time.Second)
+				began := time.Now()
+				pass(time.Minute)
+				if took := agent.firstAsked().Sub(began); took < 2*time.Second || i.Problem() != "" {
+					t.Errorf("phase %d, away for %s: its cache was asked after %s, %s", phase, away, took, i.Problem())
+				}
+			})
+		}
+	}
 }
 
 func TestTheEndDoesNotWaitForAnAuthority(t *testing.T) {

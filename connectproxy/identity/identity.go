@@ -38,6 +38,9 @@ type Options struct {
 	// Managed says that the agent launched this proxy, as agents of Consul 1.2 to 1.5 do.
 	// Certificates are asked for only once their servers have an authority.
 	Managed bool
+	// Outages counts how often the agent ceased to be reachable: it may have come back
+	// without its data since. Nil means that nobody knows. It must not block.
+	Outages func() uint64
 	// TLS says how connections are secured.
 	TLS config.TLS
 	// Logger may be nil.
@@ -73,6 +76,8 @@ type Identity struct {
 	authority atomic.Pointer[error]
 	// doubted is since when the cluster may have no authority; nil while it has one.
 	doubted atomic.Pointer[time.Time]
+	// outages is how many the agent had had when that was last looked at.
+	outages atomic.Uint64
 
 	current atomic.Pointer[generation]
 	changes changeCounts
@@ -96,6 +101,9 @@ func New(o Options) *Identity {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Outages == nil {
+		o.Outages = func() uint64 { return 0 }
 	}
 	if o.Handshook == nil {
 		o.Handshook = func(time.Duration, listener.SessionInfo, error) {}

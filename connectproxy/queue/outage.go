@@ -44,6 +44,7 @@ type outage struct {
 
 	mu       sync.Mutex // guards what follows
 	err      error      // nil while the agent answers
+	begun    uint64     // outages
 	failures int
 	since    time.Time // when it began
 	retryAt  time.Time
@@ -98,6 +99,7 @@ func (o *outage) failed(err error, trying bool, now time.Time) *Unreachable {
 	defer o.mu.Unlock()
 	if o.err == nil {
 		o.since, o.recovered = now, make(chan struct{})
+		o.begun++
 	}
 	first := o.err == nil
 	o.err = err

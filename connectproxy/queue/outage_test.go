@@ -42,6 +42,35 @@ func reset(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// Whoever asks seldom learns so that the agent was away in between.
+func TestTheEndOfAHeldQuestionIsAnOutageThoughTheAgentIsBackAtOnce(t *testing.T) {
+	arrived, over := make(chan struct{}), make(chan struct{})
+	_, client, url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("index") {
+			close(arrived)
+			<-over
+			reset(w, r)
+		}
+	})
+	failed := make(chan error, 1)
+	go func() { failed <- get(client, url+match) }()
+	<-arrived
+	turns := client.Transport.(*Transport)
+	if n := turns.Outages(); n != 0 {
+		t.Errorf("%d outages before it", n)
+	}
+	close(over)
+	if err := <-failed; err == nil {
+		t.Error("the question has an answer")
+	}
+	for get(client, url+judge) != nil {
+		<-time.After(10 * time.Millisecond)
+	}
+	if n := turns.Outages(); n != 1 {
+		t.Errorf("%d outages", n)
+	}
+}
+
 func leavesAlone(t *testing.T, refuse http.HandlerFunc, says []string) {
 	var refusing atomic.Bool
 	var asked atomic.Int64

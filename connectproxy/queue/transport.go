@@ -93,6 +93,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// Outages counts how often the agent ceased to be reachable. It is noticed at once
+// where a question is held.
+func (t *Transport) Outages() uint64 {
+	t.outage.mu.Lock()
+	defer t.outage.mu.Unlock()
+	return t.outage.begun
+}
+
 // CloseIdleConnections is what http.Client's calls.
 func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
