@@ -147,7 +147,7 @@ func TestAnAnswerIsUsedForAsLongAsItIsValid(t *testing.T) {
 				t.Errorf("asked again after %s at rest", pace)
 			}
 			r.used.Store(int64(time.Since(r.epoch)) + 1)
-			least, most := c.want, c.want*11/10
+			least, most := c.want, min(c.want*11/10, restPace)
 			if c.want == usePace {
 				least, most = c.want*9/10, c.want
 			}

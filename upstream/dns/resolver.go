@@ -165,8 +165,9 @@ func (r *Resolver) pace() time.Duration {
 	if !known {
 		return usePace - rand.N(usePace/10)
 	}
-	pace := min(max(valid, leastPace), restPace)
-	return pace + rand.N(pace/10) // asked before its end, a cache gives the same again
+	pace := max(valid, leastPace)
+	// Asked before its end, a cache gives the same again.
+	return min(pace+rand.N(min(pace, restPace)/10), restPace)
 }
 
 // Use marks the destination as used, so that during the next minute it is asked for
