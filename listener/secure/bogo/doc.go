@@ -2,9 +2,10 @@
 // TLS, BoGo: thousands of handshakes and exchanges with a peer that breaks the
 // protocol in one way each. It has tests only.
 //
-// Nothing of BoringSSL is part of this repository. The tests run where its
-// runner, built with "go test -c" in BoringSSL's directory ssl/test/runner, is
-// named by the environment, and are skipped elsewhere:
+// Nothing of BoringSSL is part of this repository. The tests run where a runner
+// that is already built is named by the environment, in BoringSSL's directory
+// ssl/test/runner, and are skipped elsewhere; the counts in docs/security.md are
+// of the runner of June 2025:
 //
 //	BOGO_RUNNER=/path/to/ssl/test/runner/runner.test go test ./listener/secure/bogo
 //
