@@ -23,7 +23,7 @@ func benchUpstream(b *testing.B, o Options, eps []Endpoint) *Upstream {
 
 func BenchmarkPick(b *testing.B) {
 	for _, balance := range []string{LeastConnections, RoundRobin, Random, Ordered} {
-		for _, n := range []int{1, 4, 1000} {
+		for _, n := range []int{1, 4, 1000, 5000} {
 			for _, weighted := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%s/%d/weighted=%t", balance, n, weighted), func(b *testing.B) {
 					eps := instances(n)
@@ -34,6 +34,7 @@ func BenchmarkPick(b *testing.B) {
 					}
 					u := benchUpstream(b, Options{}, eps)
 					b.ReportAllocs()
+					b.ResetTimer()
 					b.RunParallel(func(pb *testing.PB) {
 						for pb.Next() {
 							now := u.now()
