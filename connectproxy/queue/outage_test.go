@@ -11,7 +11,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 func TestAnAgentThatTakesNoMoreIsLeftAloneByAllQuestionsTogether(t *testing.T) {
@@ -118,6 +121,34 @@ func leavesAlone(t *testing.T, refuse http.HandlerFunc, says []string) {
 	if n := strings.Count(log.String(), "[WARN]"); n != 1 || !strings.Contains(log.String(), "agent answers again") {
 		t.Errorf("%d warnings:\n%s", n, log)
 	}
+}
+
+func TestAnOutageIsWarnedOfOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &strings.Builder{}
+		o := outage{logger: hclog.New(&hclog.LoggerOptions{Output: log})}
+		began, asked := time.Now(), 0
+		outlast := func(until time.Duration, want int) {
+			t.Helper()
+			for ; time.Since(began) < until; <-time.After(100 * time.Millisecond) {
+				if trying, err := o.admit(time.Now()); err == nil {
+					asked++
+					_ = o.failed(errors.New("refused"), trying, time.Now())
+				}
+			}
+			if n := strings.Count(log.String(), "agent does not answer"); n != want {
+				t.Errorf("%s after the outage began there are %d warnings, want %d:\n%s", time.Since(began), n, want, log)
+			}
+		}
+		outlast(time.Second, 1)
+		outlast(complainEvery, 1)
+		outlast(complainEvery+MaxBackoff+time.Second, 2)
+		outlast(2*complainEvery, 2)
+		outlast(2*(complainEvery+MaxBackoff)+time.Second, 3)
+		if asked < 20 {
+			t.Errorf("only %d questions failed", asked)
+		}
+	})
 }
 
 // An agent without a free descriptor takes no connection from its kernel, which
