@@ -255,7 +255,7 @@ func TestSettingsThatATCPProxyCannotHonourAreWarnedOf(t *testing.T) {
 
 func TestWhatIsOursIsReadFromTheOpaqueSettings(t *testing.T) {
 	got, mistakes := readRecording(t, "connect-proxy-web-1.json", true, strings.NewReplacer(
-		`"handshake_timeout_ms": 4000`, `"tls_min_version": "TLSv1_3", "local_proxy_protocol": "v2", "alpn": ["h2"], "drain_timeout": "20s", "max_stale_endpoints": "1h", "max_stale_authorization": "3m", "half_close_timeout": "7s"`,
+		`"handshake_timeout_ms": 4000`, `"tls_min_version": "TLSv1_3", "local_proxy_protocol": "v2", "alpn": ["h2"], "drain_timeout": "20s", "max_stale_endpoints": "1h", "max_stale_authorization": "3m", "half_close_timeout": "7s", "tls_records": "crypto/tls", "tls_key_exchange": "hybrid"`,
 		`"connect_timeout_ms": 3000`, `"balance": "random", "max_lifetime": "2h", "mesh_gateway": {"mode": "remote"}, "limits": [{"max_connections": 5}]`))
 	if len(mistakes) > 0 {
 		t.Fatal(mistakes)
@@ -264,6 +264,7 @@ func TestWhatIsOursIsReadFromTheOpaqueSettings(t *testing.T) {
 	want.Public.HandshakeTimeout = DefaultHandshakeTimeout
 	want.Public.LocalProxyProtocol = ProxyProtocolV2
 	want.Public.MinTLS, want.Public.ALPN, want.Public.HalfCloseTimeout = tls.VersionTLS13, []string{"h2"}, 7*time.Second
+	want.TLS = TLS{Records: CryptoTLSRecords, KeyExchange: HybridKeyExchange}
 	want.DrainTimeout, want.MaxStaleEndpoints, want.MaxStaleAuthorization = 20*time.Second, time.Hour, 3*time.Minute
 	db := &want.Upstreams[0]
 	db.ConnectTimeout, db.Balance, db.MaxLifetime, db.MeshGateway, db.MaxConnections = 0, Random, 2*time.Hour, "remote", 5
