@@ -62,26 +62,46 @@ func (h *byHand) plain() (client, far *net.TCPConn, _ *conn) {
 	return client, far, h.add(in, out)
 }
 
-// pour adds a connection whose client sends, and whose application takes, all
-// the time, and runs rounds until the busy loop has it.
-func (h *byHand) pour() *conn {
+// directions are what a flow is to the client, by the side that it comes from.
+var directions = [...]string{"upload", "download"}
+
+// inBothDirections runs a test of the order of service for flows from either side.
+func inBothDirections(t *testing.T, test func(t *testing.T, from int)) {
+	for from, name := range directions {
+		t.Run(name, func(t *testing.T) { test(t, from) })
+	}
+}
+
+// plainFrom is plain with the ends in the order in which its bytes pass them.
+func (h *byHand) plainFrom(from int) (sender, receiver *net.TCPConn, c *conn) {
 	h.Helper()
 	client, far, c := h.plain()
+	if from == 1 {
+		return far, client, c
+	}
+	return client, far, c
+}
+
+// pour adds a connection of which that side sends, and the other takes, all the
+// time, and runs rounds until the busy loop has it.
+func (h *byHand) pour(from int) *conn {
+	h.Helper()
+	sender, receiver, c := h.plainFrom(from)
 	go func() {
 		for p := make([]byte, 256<<10); ; {
-			if _, err := client.Write(p); err != nil {
+			if _, err := sender.Write(p); err != nil {
 				return
 			}
 		}
 	}()
 	go func() {
-		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{far}, make([]byte, 256<<10))
+		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{receiver}, make([]byte, 256<<10))
 	}()
 	for n := 0; c.loop.Load() != h.busy; n++ {
 		if n == 1000 {
 			h.Fatalf("after 1000 turns its load is %d", c.load)
 		}
-		h.await(c, minBatch)
+		h.awaitFrom(c, from, minBatch)
 		h.round(h.quick)
 	}
 	return c
@@ -105,18 +125,18 @@ func (h *byHand) awaitFrom(c *conn, side, n int) {
 	h.Fatalf("%d bytes do not come", n)
 }
 
-// served runs a round of l, before which all of c have something to move, and
-// says which of them it has moved, and how much of that at most.
-func (h *byHand) served(l *eventLoop, all []*conn) (who []*conn, most int64) {
+// served runs a round of l, before which all of c have something to move from
+// that side, and says which of them it has moved, and how much of that at most.
+func (h *byHand) served(l *eventLoop, all []*conn, from int) (who []*conn, most int64) {
 	h.Helper()
 	before := make([]int64, len(all))
 	for i, c := range all {
-		h.await(c, 1)
-		before[i] = c.flows[0].count
+		h.awaitFrom(c, from, 1)
+		before[i] = c.flows[from].count
 	}
 	h.round(l)
 	for i, c := range all {
-		if n := c.flows[0].count - before[i]; n > 0 {
+		if n := c.flows[from].count - before[i]; n > 0 {
 			who, most = append(who, c), max(most, n)
 		}
 	}
@@ -124,77 +144,85 @@ func (h *byHand) served(l *eventLoop, all []*conn) (who []*conn, most int64) {
 }
 
 func TestAConnectionThatMovesLittleNeverWaitsForOneThatMovesMuch(t *testing.T) {
-	h := newByHand(t)
-	busy := []*conn{h.pour(), h.pour(), h.pour()}
-	client, _, quick := h.plain()
-	for n := int64(1); n <= 50; n++ {
-		_, err := client.Write(make([]byte, 64))
-		must(t, err)
-		h.await(quick, 64)
-		if who, _ := h.served(h.quick, busy); len(who) > 0 {
-			t.Fatalf("%d busy ones were served before it", len(who))
+	inBothDirections(t, func(t *testing.T, from int) {
+		h := newByHand(t)
+		busy := []*conn{h.pour(from), h.pour(from), h.pour(from)}
+		client, far, quick := h.plain()
+		for n := int64(1); n <= 50; n++ {
+			for side, sender := range []net.Conn{client, far} { // a query and its answer
+				_, err := sender.Write(make([]byte, 64))
+				must(t, err)
+				h.awaitFrom(quick, side, 64)
+				if who, _ := h.served(h.quick, busy, from); len(who) > 0 {
+					t.Fatalf("%d busy ones were served before it", len(who))
+				}
+				if quick.flows[side].count != 64*n {
+					t.Fatalf("in round %d its %s had to wait", n, directions[side])
+				}
+			}
 		}
-		if quick.flows[0].count != 64*n {
-			t.Fatalf("in round %d it had to wait", n)
+		if quick.loop.Load() != h.quick {
+			t.Error("it counts as busy")
 		}
-	}
-	if quick.loop.Load() != h.quick {
-		t.Error("it counts as busy")
-	}
+	})
 }
 
 func TestBusyConnectionsTakeTurns(t *testing.T) {
-	h := newByHand(t)
-	busy := []*conn{h.pour(), h.pour(), h.pour(), h.pour()}
-	var order []*conn
-	for range 40 {
-		who, most := h.served(h.busy, busy)
-		if len(who) > 1 || most > busyTurn {
-			t.Fatalf("%d were served in one round, for %d bytes", len(who), most)
+	inBothDirections(t, func(t *testing.T, from int) {
+		h := newByHand(t)
+		busy := []*conn{h.pour(from), h.pour(from), h.pour(from), h.pour(from)}
+		var order []*conn
+		for range 40 {
+			who, most := h.served(h.busy, busy, from)
+			if len(who) > 1 || most > busyTurn {
+				t.Fatalf("%d were served in one round, for %d bytes", len(who), most)
+			}
+			order = append(order, who...)
 		}
-		order = append(order, who...)
-	}
-	if len(order) < 30 {
-		t.Fatalf("only %d of 40 rounds have moved anything", len(order))
-	}
-	for i := range order[len(busy):] {
-		if order[i] != order[i+len(busy)] {
-			t.Fatalf("turn %d and that %d later are not of the same connection", i, len(busy))
+		if len(order) < 30 {
+			t.Fatalf("only %d of 40 rounds have moved anything", len(order))
 		}
-	}
+		for i := range order[len(busy):] {
+			if order[i] != order[i+len(busy)] {
+				t.Fatalf("turn %d and that %d later are not of the same connection", i, len(busy))
+			}
+		}
+	})
 }
 
 func TestOneThatHasMuchToMoveForOnceGetsItsTurnsHoweverManyOthersAsk(t *testing.T) {
-	h := newByHand(t)
-	h.quick.limit = 1 << 62 // nobody knows yet that it is a busy one
-	const many, answer = 100, 10 * quickTurn
-	var clients []net.Conn
-	var quick []*conn
-	for range many {
-		client, _, c := h.plain()
-		clients, quick = append(clients, client), append(quick, c)
-	}
-	client, far, c := h.plain()
-	go func() { _, _ = io.Copy(io.Discard, far) }()
-	go func() { _, _ = client.Write(make([]byte, answer)) }()
-	for n := int64(1); c.flows[0].count < answer; n++ {
-		for i, client := range clients {
-			_, err := client.Write(make([]byte, 64))
-			must(t, err)
-			h.await(quick[i], 64)
+	inBothDirections(t, func(t *testing.T, from int) {
+		h := newByHand(t)
+		h.quick.limit = 1 << 62 // nobody knows yet that it is a busy one
+		const many, content = 100, 10 * quickTurn
+		var clients []net.Conn
+		var quick []*conn
+		for range many {
+			client, _, c := h.plain()
+			clients, quick = append(clients, client), append(quick, c)
 		}
-		h.await(c, 1)
-		before := c.flows[0].count
-		h.round(h.quick)
-		if n := c.flows[0].count - before; n == 0 || n > 4*quickTurn {
-			t.Fatalf("in a round it had %d bytes", n)
-		}
-		for _, c := range quick {
-			if c.flows[0].count != 64*n {
-				t.Fatalf("in round %d another one was left out", n)
+		sender, receiver, c := h.plainFrom(from)
+		go func() { _, _ = io.Copy(io.Discard, receiver) }()
+		go func() { _, _ = sender.Write(make([]byte, content)) }()
+		for n := int64(1); c.flows[from].count < content; n++ {
+			for i, client := range clients {
+				_, err := client.Write(make([]byte, 64))
+				must(t, err)
+				h.await(quick[i], 64)
+			}
+			h.awaitFrom(c, from, 1)
+			before := c.flows[from].count
+			h.round(h.quick)
+			if n := c.flows[from].count - before; n == 0 || n > 4*quickTurn {
+				t.Fatalf("in a round it had %d bytes", n)
+			}
+			for _, c := range quick {
+				if c.flows[0].count != 64*n {
+					t.Fatalf("in round %d another one was left out", n)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestABusyLoopLooksUpOnlyWhileTheQuickOneHasSomethingToDo(t *testing.T) {
