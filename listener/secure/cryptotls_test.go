@@ -11,13 +11,34 @@ import (
 	"connect-proxy/listener/listenertest"
 )
 
-// linesOf keeps the labels of a key log.
-type linesOf struct{ labels []string }
+// stepsOf keeps the labels of a key log, and what else a handshake does, in its
+// order.
+type stepsOf struct{ steps []string }
 
-func (l *linesOf) Write(p []byte) (int, error) {
+func (s *stepsOf) Write(p []byte) (int, error) {
 	label, _, _ := strings.Cut(string(p), " ")
-	l.labels = append(l.labels, label)
+	s.steps = append(s.steps, label)
 	return len(p), nil
+}
+
+// watch has s told of the secrets that cfg's handshake reports, of the moment at
+// which the peer's certificate is judged, and of the tickets that are written.
+func (s *stepsOf) watch(cfg *tls.Config) {
+	log, wrap := cfg.KeyLogWriter, cfg.WrapSession
+	cfg.KeyLogWriter = s
+	if log != nil {
+		cfg.KeyLogWriter = io.MultiWriter(log, s)
+	}
+	cfg.VerifyConnection = func(tls.ConnectionState) error {
+		s.steps = append(s.steps, "peer")
+		return nil
+	}
+	if wrap != nil {
+		cfg.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+			s.steps = append(s.steps, "ticket")
+			return wrap(cs, ss)
+		}
+	}
 }
 
 // What is taken over from crypto/tls is promised nowhere. This holds the
@@ -27,19 +48,31 @@ func TestCryptoTLSReportsSecretsAndTicketsAsIsExpectedOfIt(t *testing.T) {
 	server, client := configs(t)
 	for i, resumed := range []bool{false, true, true} {
 		a, b := listenertest.TCPPair(t)
-		var log linesOf
-		cfg := client.Clone()
-		cfg.KeyLogWriter = &log
+		var served, called stepsOf
+		theirsCfg := client.Clone()
+		called.watch(theirsCfg)
+		theirs := tls.Client(a, theirsCfg)
+		ours, oursCfg := own(server).newConn(b, false)
+		served.watch(oursCfg)
+		ours.Conn = tls.Server(ours.transport, oursCfg)
 		done := make(chan error, 1)
-		theirs := tls.Client(a, cfg)
 		go func() { done <- theirs.Handshake() }()
-		ours, err := own(server).Server(t.Context(), b)
-		if err = errors.Join(err, <-done); err != nil {
+		if err := errors.Join(ours.handshake(t.Context()), <-done); err != nil {
 			t.Fatal(err)
 		}
-		want := "CLIENT_HANDSHAKE_TRAFFIC_SECRET SERVER_HANDSHAKE_TRAFFIC_SECRET CLIENT_TRAFFIC_SECRET_0 SERVER_TRAFFIC_SECRET_0"
-		if got := strings.Join(log.labels, " "); got != want {
-			t.Errorf("connection %d: the key log has %s", i, got)
+		const handshake = "CLIENT_HANDSHAKE_TRAFFIC_SECRET SERVER_HANDSHAKE_TRAFFIC_SECRET "
+		const traffic = "CLIENT_TRAFFIC_SECRET_0 SERVER_TRAFFIC_SECRET_0"
+		if got := strings.Join(called.steps, " "); got != handshake+"peer "+traffic {
+			t.Errorf("connection %d: the client's steps are %s", i, got)
+		}
+		// A server has all secrets before it reads the client's certificate. It
+		// waits for that with its ticket, unless the session tells who calls.
+		want := handshake + traffic + " peer ticket"
+		if resumed {
+			want = handshake + traffic + " ticket peer"
+		}
+		if got := strings.Join(served.steps, " "); got != want {
+			t.Errorf("connection %d: the server's steps are %s, want %s", i, got, want)
 		}
 		if got := ours.ConnectionState().DidResume; got != resumed {
 			t.Errorf("connection %d: resumed is %v", i, got)
