@@ -2,6 +2,7 @@ package systemtest_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,8 +37,9 @@ func TestTheSmallestPolicySufficesWhereEverythingIsDenied(t *testing.T) {
 	web := sidecar{name: "web", app: 1, port: port + 1, upstreams: []api.Upstream{up("db", port+2)}}
 	db.register(a)
 	web.register(a)
-	server := runProxyAt(t, agent, a.PutToken(smallestPolicy("db")), "-sidecar-for", "db").ready()
-	client := runProxyAt(t, agent, a.PutToken(smallestPolicy("web", "db")), "-proxy-id", web.proxyID()).ready()
+	tokens := []string{a.PutToken(smallestPolicy("db")), a.PutToken(smallestPolicy("web", "db")), a.Token}
+	server := runProxyAt(t, agent, tokens[0], "-sidecar-for", "db").ready()
+	client := runProxyAt(t, agent, tokens[1], "-proxy-id", web.proxyID()).ready()
 	a.WaitConnect("db", 1)
 
 	// The default is to deny.
@@ -53,9 +55,10 @@ func TestTheSmallestPolicySufficesWhereEverythingIsDenied(t *testing.T) {
 	a.Intention("web", "db", "allow")
 	reaches(t, at(port+2), "db")
 	for _, p := range []*proxyProcess{server, client} {
-		if log := p.Output.String(); strings.Contains(log, "code: 403") || strings.Contains(log, "Permission denied") || strings.Contains(log, a.Token) {
-			t.Errorf("the log has a refusal or a token:\n%s", log)
+		if log := p.Output.String(); strings.Contains(log, "code: 403") || strings.Contains(log, "Permission denied") {
+			t.Errorf("the log has a refusal:\n%s", log)
 		}
+		p.keepsSecret(tokens...)
 	}
 
 	t.Run("a token without rights is named and waited out", func(t *testing.T) {
@@ -65,17 +68,44 @@ func TestTheSmallestPolicySufficesWhereEverythingIsDenied(t *testing.T) {
 		if !p.Running() {
 			t.Error("it ended")
 		}
-		if strings.Contains(p.Output.String(), token) {
-			t.Error("the log has the token")
-		}
+		p.keepsSecret(token)
 	})
 	t.Run("a token that nobody knows", func(t *testing.T) {
-		p := runProxyAt(t, agent, "11111111-2222-3333-4444-555555555555", "-proxy-id", web.proxyID())
+		const token = "11111111-2222-3333-4444-555555555555"
+		p := runProxyAt(t, agent, token, "-proxy-id", web.proxyID())
 		p.unready("no configuration yet")
 		if !p.Running() {
 			t.Error("it ended")
 		}
+		p.keepsSecret(token)
 	})
+}
+
+// keepsSecret fails the test if the log or a page about the proxy's state has one
+// of the tokens, or a private key.
+func (p *proxyProcess) keepsSecret(tokens ...string) {
+	p.t.Helper()
+	said := map[string]string{"the log": p.Output.String()}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
+	for _, page := range []string{"/health", "/ready", "/metrics"} {
+		resp, err := c.Get("http://" + p.admin + page)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || len(text) == 0 {
+			p.t.Fatalf("%s: %d bytes, %v", page, len(text), err)
+		}
+		said[page] = string(text)
+	}
+	for where, text := range said {
+		for _, secret := range append(tokens, "PRIVATE KEY") {
+			if strings.Contains(text, secret) {
+				p.t.Errorf("%s has the secret %s", where, secret)
+			}
+		}
+	}
 }
 
 func TestAManagedTokenSufficesWhereEverythingIsDenied(t *testing.T) {
