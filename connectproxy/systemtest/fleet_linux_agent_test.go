@@ -68,12 +68,10 @@ func (s *sockets) inEveryState(t *testing.T, a *agenttest.Agent, use func()) {
 		use()
 	}
 	s.within(t, "in use", queue.MaxConnections)
-	if !a.ManagesProxies() {
-		a.RotateRoot()
-		use()
-		waiting(t, func() { pause(4 * time.Second) })
-		s.within(t, "during a rotation of the CA", queue.MaxConnections)
-	}
+	a.RotateRoot()
+	use()
+	waiting(t, func() { pause(4 * time.Second) })
+	s.within(t, "during a rotation of the CA", queue.MaxConnections)
 	a.Kill()
 	waiting(t, func() { pause(2 * time.Second) })
 	use()
@@ -125,6 +123,37 @@ func TestAProxyHasThreeConnectionsToItsAgentInEveryState(t *testing.T) {
 				if err := answeredByName(byName, fmt.Sprintf("absent-%d", i), "db"); err == nil {
 					t.Errorf("absent-%d is there", i)
 				}
+			}
+		})
+	})
+	t.Run("of a file", func(t *testing.T) {
+		parallel(t)
+		a := agenttest.Modern(t, agenttest.Options{Persist: true})
+		backend := app(t, "db")
+		port := agenttest.FreePort(t)
+		dir := shortDir(t)
+		file := filepath.Join(dir, "web.hcl")
+		text := fmt.Sprintf(`service_name = "web"
+public_listener {
+  bind_address          = "127.0.0.1"
+  bind_port             = %d
+  local_service_address = %q
+}
+`, port, at(portOf(backend)))
+		for _, name := range []string{"web", "absent-0", "absent-1", "absent-2", "absent-3"} {
+			text += fmt.Sprintf("upstream {\n  destination_name       = %q\n  local_bind_socket_path = %q\n}\n", name, filepath.Join(dir, name))
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.Register(&api.AgentServiceRegistration{Name: "web", Port: portOf(backend)})
+		s := watchSockets(t, a)
+		runProxy(t, a, "-config-file", file, "-register").ready()
+		a.WaitConnect("web", 1)
+		s.inEveryState(t, a, func() {
+			reaches(t, filepath.Join(dir, "web"), "db")
+			if err := unanswered(filepath.Join(dir, "absent-1")); err != nil {
+				t.Error(err)
 			}
 		})
 	})
