@@ -16,6 +16,25 @@ func command(t *testing.T) []string {
 	return []string{agenttest.Binary(t), "-log-level", "debug"}
 }
 
+func TestAManagedProxySeesAChangeOfTheInstancesWithinTwoSeconds(t *testing.T) {
+	agenttest.SkipShort(t)
+	parallel(t)
+	db := app(t, "db")
+	port := agenttest.FreePorts(t, 2)
+	web := &proxyProcess{t: t, admin: at(port + 1)}
+	a := agenttest.Managed(t, agenttest.Options{HCL: []string{
+		agenttest.ManagedService{Name: "db", Port: portOf(db), Command: command(t)}.Text(),
+		agenttest.ManagedService{
+			Name: "web", Port: 1, Command: append(command(t), "-admin-addr", web.admin),
+			Upstreams: []agenttest.ManagedUpstream{{Name: "db", BindPort: port}},
+		}.Text(),
+	}})
+	passes(t, a, "db-proxy")
+	passes(t, a, "web-proxy")
+	reaches(t, at(port), "db")
+	seesInstancesWithin(t, 2*time.Second, a, web, "db", portOf(db))
+}
+
 func TestAManagedAgentLaunchesTheProxiesOfTwoServicesAndADeregistrationDrainsOne(t *testing.T) {
 	agenttest.SkipShort(t)
 	parallel(t)
