@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"connect-proxy/listener/listenertest"
 )
 
 func TestAnEventReachesEachSubscriberOfItsTopicAndOneOfAQueue(t *testing.T) {
@@ -55,12 +57,12 @@ func TestAnEventGoesOnceToEachServiceThatSubscribes(t *testing.T) {
 		}
 	}
 	send()
-	d.eventually("three get it", func() bool { return m.sent("billing") == 1 && m.sent("mail") == 1 && m.sent("shop") == 1 })
+	listenertest.Eventually(t, "three get it", func() bool { return m.sent("billing") == 1 && m.sent("mail") == 1 && m.sent("shop") == 1 })
 	// A subscriber here stands for the proxy's own service.
 	s := d.join("orders", "")
 	send()
 	s.next()
-	d.eventually("two get it", func() bool { return m.sent("billing") == 2 && m.sent("mail") == 2 })
+	listenertest.Eventually(t, "two get it", func() bool { return m.sent("billing") == 2 && m.sent("mail") == 2 })
 	if m.sent("shop") != 1 || m.sent("stock")+m.sent("denied")+m.sent("gone") != 0 {
 		t.Errorf("%v", m.got)
 	}
@@ -68,7 +70,7 @@ func TestAnEventGoesOnceToEachServiceThatSubscribes(t *testing.T) {
 	if _, ok := h["Micro-Service"]; ok || h["Micro-Topic"] != "orders" || h["Content-Type"] != "application/json" {
 		t.Errorf("header %v", h)
 	}
-	d.eventually("connections are closed", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.senders == 0 })
+	listenertest.Eventually(t, "connections are closed", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.senders == 0 })
 }
 
 func TestWhatMayNotBePublishedIsRefused(t *testing.T) {
@@ -190,13 +192,13 @@ func TestASubscriberThatTakesNothingCostsNobodyElseAnything(t *testing.T) {
 			t.Fatalf("event %d: status %d", i, status)
 		}
 		s.next()
-		d.eventually("the quick one gets it", func() bool { return m.sent("quick") == i+1 })
+		listenertest.Eventually(t, "the quick one gets it", func() bool { return m.sent("quick") == i+1 })
 	}
 	if used := d.used.Load(); used > 3*MaxQueueSize {
 		t.Errorf("%d bytes wait for two who take nothing", used)
 	}
 	close(stuck)
-	d.eventually("what waits is sent", func() bool { return m.sent("slow") > 0 })
+	listenertest.Eventually(t, "what waits is sent", func() bool { return m.sent("slow") > 0 })
 }
 
 func TestAServiceThatCannotBeReachedLosesWhatWaitsForIt(t *testing.T) {
@@ -210,12 +212,12 @@ func TestAServiceThatCannotBeReachedLosesWhatWaitsForIt(t *testing.T) {
 		}
 	}
 	again <- errors.New("no instance")
-	d.eventually("the queue is gone", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.outboxes) == 0 })
+	listenertest.Eventually(t, "the queue is gone", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.outboxes) == 0 })
 	if err := d.Publish(t.Context(), Event{Topic: "orders", Body: []byte("y")}); err != nil {
 		t.Fatal(err)
 	}
 	again <- nil
-	d.eventually("a later one arrives", func() bool { return m.sent("away") == 1 })
+	listenertest.Eventually(t, "a later one arrives", func() bool { return m.sent("away") == 1 })
 	if got := string(m.got["away"][0].Body); got != "y" {
 		t.Errorf("got %s", got)
 	}
@@ -256,7 +258,7 @@ func TestEventsForAllSubscribersTogetherAreBoundedInMemory(t *testing.T) {
 		t.Errorf("counted: %+v, but %d refused and %d lost", c, full, lost)
 	}
 	close(stuck)
-	d.eventually("memory is free again", func() bool { return d.used.Load() == 0 })
+	listenertest.Eventually(t, "memory is free again", func() bool { return d.used.Load() == 0 })
 	if err := d.Publish(t.Context(), Event{Topic: "topic-0", Body: body}); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
@@ -322,7 +324,7 @@ func TestSubscribersThatGoWhileEventsComeLeaveNothing(t *testing.T) {
 	}
 	close(stop)
 	<-published
-	d.eventually("their events have gone", func() bool { return d.used.Load() == 0 })
+	listenertest.Eventually(t, "their events have gone", func() bool { return d.used.Load() == 0 })
 }
 
 func TestWhoSubscribedBeforeTheAgentWentIsStillKnown(t *testing.T) {
@@ -347,7 +349,7 @@ func TestWhoSubscribedBeforeTheAgentWentIsStillKnown(t *testing.T) {
 			t.Errorf("status %d", status)
 		}
 	}
-	d.eventually("all arrive", func() bool { return m.sent("billing") == 21 })
+	listenertest.Eventually(t, "all arrive", func() bool { return m.sent("billing") == 21 })
 }
 
 func TestAnEventInJSONHasNoHeaderOfAConnection(t *testing.T) {
@@ -357,7 +359,7 @@ func TestAnEventInJSONHasNoHeaderOfAConnection(t *testing.T) {
 	if status := d.post("/?id=orders-1", event, "Content-Type: application/json"); status != 200 {
 		t.Fatalf("status %d", status)
 	}
-	d.eventually("it gets it", func() bool { return m.sent("billing") == 1 })
+	listenertest.Eventually(t, "it gets it", func() bool { return m.sent("billing") == 1 })
 	if h := m.got["billing"][0].Header; len(h) != 2 || h["Micro-Topic"] != "orders" || h["Stamp"] != "7" {
 		t.Errorf("header %v", h)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"connect-proxy/listener/listenertest"
 )
 
 // published is the JSON of an event, as an HTTP broker of Go Micro sends it.
@@ -34,7 +36,7 @@ func TestNoHeaderMakesACallOfAnEvent(t *testing.T) {
 	if status := d.post("/?id=x", published(t, header)); status != http.StatusOK {
 		t.Fatal(status)
 	}
-	d.eventually("the service has the event", func() bool { return m.sent("billing") == 1 })
+	listenertest.Eventually(t, "the service has the event", func() bool { return m.sent("billing") == 1 })
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if got := m.got["billing"][0]; !maps.Equal(got.Header, map[string]string{"Micro-Topic": "orders", "Team": "a"}) {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"connect-proxy/config"
-	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/listener/listenertest"
 )
 
@@ -200,16 +199,6 @@ func (s *subscriber) next() string {
 		s.t.Fatal("no event")
 		return ""
 	}
-}
-
-func (d *door) eventually(what string, is func() bool) {
-	d.t.Helper()
-	agenttest.Eventually(d.t, 20*time.Second, func() error {
-		if !is() {
-			return errors.New("in vain: " + what)
-		}
-		return nil
-	})
 }
 
 // bring brings an event as another proxy does, and returns the error.
