@@ -2,9 +2,6 @@ package connectproxy_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -16,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -167,19 +165,26 @@ func must(err error) {
 	}
 }
 
+// exampleTB has what an example, which gets no testing.TB, makes with listenertest
+// panic on what cannot fail.
+type exampleTB struct{ testing.TB }
+
+func (exampleTB) Helper() {}
+
+func (exampleTB) Fatalf(format string, args ...any) { must(fmt.Errorf(format, args...)) }
+
 // exampleCA issues the certificates of a mesh without Consul.
 type exampleCA struct {
-	cert  *x509.Certificate
-	key   *ecdsa.PrivateKey
+	cert  *listenertest.Certificate
 	roots *x509.CertPool
 }
 
 func newExampleCA() *exampleCA {
 	ca := &exampleCA{roots: x509.NewCertPool()}
-	ca.cert, ca.key = ca.issue(&x509.Certificate{
+	ca.cert = ca.issue(x509.Certificate{
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "example"},
 	})
-	ca.roots.AddCert(ca.cert)
+	ca.roots.AddCert(ca.cert.Certificate)
 	return ca
 }
 
@@ -187,25 +192,14 @@ func newExampleCA() *exampleCA {
 func (ca *exampleCA) leaf(uri string) tls.Certificate {
 	u, err := url.Parse(uri)
 	must(err)
-	cert, key := ca.issue(&x509.Certificate{
+	return ca.issue(x509.Certificate{
 		URIs:        []*url.URL{u},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
+	}).TLS()
 }
 
 // issue signs a certificate by the CA's, and the CA's by itself.
-func (ca *exampleCA) issue(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
+func (ca *exampleCA) issue(c x509.Certificate) *listenertest.Certificate {
 	c.NotBefore, c.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
-	parent, signer := ca.cert, ca.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	must(err)
-	cert, err := x509.ParseCertificate(der)
-	must(err)
-	return cert, key
+	return listenertest.Issue(exampleTB{}, c, ca.cert)
 }
