@@ -99,7 +99,7 @@ func (c *conn) open() Open {
 func (c *conn) serve(ctx context.Context, raw net.Conn) {
 	client := raw
 	if c.o.Request != nil {
-		c.ask(ctx, raw)
+		c.handleRequest(ctx, raw)
 		return
 	}
 	if c.o.Handshake != nil {
@@ -204,7 +204,7 @@ func (c *conn) dial(ctx context.Context, client net.Conn, dial DialFunc) *connEr
 	c.dialling = began
 	p := &dialing{lazyContext: lazyContext{parent: ctx, deadline: began.Add(c.o.DialTimeout)}, client: client, addr: c.client}
 	defer p.cancel()
-	if err := c.l.conns.enter(c, p); err != nil {
+	if err := c.l.conns.setPhase(c, p); err != nil {
 		return err
 	}
 	target, err := dial(p)

@@ -47,9 +47,9 @@ func (c *conn) snapshot() Connection {
 	case *authorizing:
 		return Connection{Open: c.accepted(), Phase: "authorization"}
 	case *dialing, *calling:
-		return Connection{Open: c.accepted().asked(c), Phase: "dial"}
+		return Connection{Open: c.accepted().withRequest(c), Phase: "dial"}
 	case *hosting:
-		return Connection{Open: c.accepted().asked(c), Phase: "serve"}
+		return Connection{Open: c.accepted().withRequest(c), Phase: "serve"}
 	}
 	return Connection{
 		Open: c.open(), Phase: "relay",
@@ -65,8 +65,8 @@ func (c *conn) accepted() Open {
 	}
 }
 
-// asked adds what c's client has asked for.
-func (o Open) asked(c *conn) Open {
+// withRequest adds what c's client has asked for.
+func (o Open) withRequest(c *conn) Open {
 	o.Destination, o.User = c.requested()
 	return o
 }

@@ -84,7 +84,7 @@ func (c *conn) handOver(ctx context.Context, client net.Conn) {
 	began := time.Now()
 	p := &dialing{lazyContext: lazyContext{parent: ctx, deadline: began.Add(c.o.DialTimeout)}, client: client}
 	defer p.cancel()
-	err := c.l.conns.enter(c, p)
+	err := c.l.conns.setPhase(c, p)
 	if err == nil {
 		c.target = Target{Instance: Instance{Address: inProcessAddr{}.String(), Attempts: 1}}
 		if failed := c.o.InProcess.hand(p, &Conn{far: client, c: c}); failed != nil {

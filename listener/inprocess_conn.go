@@ -60,19 +60,19 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.far.SetReadDeadline
 // SetWriteDeadline is net.Conn's.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.far.SetWriteDeadline(t) }
 
-// begin gives the connection to the program. An error says why it has ended
+// begin gives the connection to the program. An error is why it has ended
 // instead.
 func (c *Conn) begin() error {
 	b := c.c
 	b.bytes = b.countedIn().Part()
-	if err := b.l.conns.enter(b, handingOver{}); err != nil {
+	if err := b.l.conns.setPhase(b, handingOver{}); err != nil {
 		c.refuse(err)
 		return err
 	}
 	b.relayed, b.relayedAt, b.opened = true, time.Now(), true
 	c.moved = b.relayedAt
 	b.o.Observer.ConnOpened(b.open())
-	if err := b.l.conns.enter(b, inProgram{c}); err != nil {
+	if err := b.l.conns.setPhase(b, inProgram{c}); err != nil {
 		c.cutOff(relay.Closed)
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *Conn) over() error {
 	return nil
 }
 
-// wasCut says why the connection was cut off. The caller holds mu.
+// wasCut returns why the connection was cut off. The caller holds mu.
 func (c *Conn) wasCut() error {
 	return fmt.Errorf("the connection was ended (%s): %w", c.cut.reason, net.ErrClosed)
 }

@@ -35,10 +35,11 @@ type Open struct {
 	SessionInfo
 	// Instance is the far side; its zero value is a connection that has none.
 	Instance Instance
-	// Destination is where the client asked to go, and User who it said it is; nil
-	// and empty where the listener leads to one place.
+	// Destination is where the client asked to go; nil where the listener leads to
+	// one place.
 	Destination fmt.Stringer
-	User        string
+	// User is who the client said it is; empty where it said nothing.
+	User string
 	// Dialling is when its far side began to be dialled; zero before.
 	Dialling time.Time
 	// Handshake, Authorization and Dial are the times that these steps took;

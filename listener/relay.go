@@ -15,7 +15,7 @@ func (c *conn) startRelay(client net.Conn, unsent []byte) *connError {
 	if c.bytes == nil {
 		c.bytes = c.countedIn().Part()
 	}
-	if err := c.l.conns.enter(c, handingOver{}); err != nil {
+	if err := c.l.conns.setPhase(c, handingOver{}); err != nil {
 		return err
 	}
 	upstream := c.target.Conn
@@ -38,7 +38,7 @@ func (c *conn) startRelay(client net.Conn, unsent []byte) *connError {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	r := c.l.relay.Start(client, upstream, o, c.ended)
-	if c.l.conns.enter(c, relaying{r}) != nil {
+	if c.l.conns.setPhase(c, relaying{r}) != nil {
 		r.Close() // it was to end while both sides changed hands
 	}
 	return nil

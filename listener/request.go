@@ -11,13 +11,15 @@ import (
 
 // Request is what a client asks for that says itself where it wants to go.
 type Request struct {
-	// Destination names where, and User who asks, for logs and observers; each
-	// may be empty.
+	// Destination names where, for logs and observers; nil means that it is not
+	// known.
 	Destination fmt.Stringer
-	User        string
+	// User names who asks, for the same; empty means that nobody is named.
+	User string
 	// Conn carries the client's bytes after the request; nil means the accepted
-	// socket. Sent is what has been read of them.
+	// socket.
 	Conn net.Conn
+	// Sent is what has been read of them; nil means nothing.
 	Sent []byte
 	// Dial opens the far side. One of Dial and Serve is required.
 	Dial DialFunc
@@ -51,8 +53,8 @@ type Request struct {
 // is wanted all the same.
 type RequestFunc func(ctx context.Context, raw net.Conn) (Request, error)
 
-// ask has the client's request read and sees to it.
-func (c *conn) ask(ctx context.Context, raw net.Conn) {
+// handleRequest has the client's request read and sees to it.
+func (c *conn) handleRequest(ctx context.Context, raw net.Conn) {
 	r, err := c.readRequest(ctx, raw)
 	sent := r.Sent
 	r.Sent = nil // it is not kept for as long as the connection
@@ -143,7 +145,7 @@ func (c *conn) requested() (destination fmt.Stringer, user string) {
 func (c *conn) host(ctx context.Context, raw net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := c.l.conns.enter(c, &hosting{cancel: cancel, client: c.request.Conn})
+	err := c.l.conns.setPhase(c, &hosting{cancel: cancel, client: c.request.Conn})
 	if err == nil {
 		defer c.watchBroken(raw)()
 		c.request.Serve(ctx, c.request.Conn)

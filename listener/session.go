@@ -79,7 +79,7 @@ type Target struct {
 	Failed func(err error)
 	// Next is called in place of these where the far side refused the connection
 	// with err before anything was delivered. It opens another far side, under
-	// DialFunc's rules, or says why there is none. Nil means that the refusal
+	// DialFunc's rules, or returns why there is none. Nil means that the refusal
 	// ends the connection.
 	Next func(ctx context.Context, why secure.Refusal, err error) (Target, error)
 }

@@ -17,7 +17,7 @@ import (
 	"connect-proxy/listener/secure"
 )
 
-// secureClient finishes a handshake as web, or says why not and returns nil.
+// secureClient finishes a handshake as web, or fails the test and returns nil.
 func secureClient(t testing.TB, raw net.Conn, w world) *secure.Conn {
 	c, err := (&secure.Config{TLS: w.ca.ClientTLS(w.web)}).Client(t.Context(), raw)
 	if err != nil {

@@ -71,9 +71,9 @@ func (t *tracker) add(c *conn, o *settings) *connError {
 	return nil
 }
 
-// enter moves a connection to its next phase. An error says why it is to end
+// setPhase moves a connection to its next phase. An error is why it is to end
 // instead; what p owns is the caller's to close then.
-func (t *tracker) enter(c *conn, p phase) *connError {
+func (t *tracker) setPhase(c *conn, p phase) *connError {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.closing == nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// HasIPv6 says whether the loopback has an address of IPv6. The Makefile's test
+// HasIPv6 reports whether the loopback has an address of IPv6. The Makefile's test
 // tells where it has none.
 func HasIPv6(t testing.TB) bool {
 	t.Helper()

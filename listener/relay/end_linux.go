@@ -101,7 +101,7 @@ func (l *eventLoop) end(c *conn, end End, err error) {
 // left open.
 func (l *eventLoop) remove(c *conn) {
 	c.ended = true
-	l.forget(c)
+	l.releaseSlot(c)
 	for i := range c.sides {
 		l.keepPartial(&c.sides[i], nil)
 		l.release(&c.flows[i])

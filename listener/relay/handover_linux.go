@@ -8,7 +8,7 @@ func (l *eventLoop) handOver(c *conn) {
 	for i := range c.sides {
 		_ = unix.EpollCtl(l.poll.fd, unix.EPOLL_CTL_DEL, c.sides[i].fd, nil)
 	}
-	l.forget(c)
+	l.releaseSlot(c)
 	if !l.other.receive(c) {
 		l.end(c, Closed, nil)
 	}
@@ -19,7 +19,7 @@ func (l *eventLoop) handOver(c *conn) {
 func (l *eventLoop) receive(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.place(c) {
+	if !l.assignSlot(c) {
 		return false
 	}
 	l.handed = append(l.handed, c)

@@ -10,7 +10,7 @@ import (
 func (l *eventLoop) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.place(c) {
+	if !l.assignSlot(c) {
 		return false
 	}
 	l.poll.added.Add(1)
@@ -21,11 +21,11 @@ func (l *eventLoop) add(c *conn) bool {
 	return true
 }
 
-// place gives c a slot and has epoll watch its descriptors, or reports that the
+// assignSlot gives c a slot and has epoll watch its descriptors, or reports that the
 // loop takes no more. They are watched edge-triggered: a system call that finds
 // no more to read is spared as well as one that would change what is watched.
 // mu is held.
-func (l *eventLoop) place(c *conn) bool {
+func (l *eventLoop) assignSlot(c *conn) bool {
 	if l.closing {
 		return false
 	}
@@ -55,7 +55,7 @@ func (l *eventLoop) place(c *conn) bool {
 // there hardly ever is, and at first it would be an event for nothing.
 func (l *eventLoop) register(c *conn, i, op int) error {
 	if l.poll == nil {
-		return nil // a starter: place comes after it
+		return nil // a starter: assignSlot comes after it
 	}
 	ev := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET,
@@ -93,8 +93,8 @@ func (l *eventLoop) quit() {
 	l.wakeUp()
 }
 
-// forget takes c's slot away, if it has one.
-func (l *eventLoop) forget(c *conn) {
+// releaseSlot takes c's slot away, if it has one.
+func (l *eventLoop) releaseSlot(c *conn) {
 	delete(l.timers, c)
 	delete(l.unacked, c)
 	if c.slot < 0 {

@@ -35,7 +35,7 @@ func (l *eventLoop) begin(c *conn) {
 	if c.queued {
 		s.ready.pop().queued = false
 	}
-	s.forget(c)
+	s.releaseSlot(c)
 	if !c.ended && !l.add(c) {
 		s.end(c, Closed, nil)
 	}
