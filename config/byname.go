@@ -10,7 +10,8 @@ import (
 // SOCKS5, HTTP CONNECT, or plain HTTP requests.
 type ByName struct {
 	// Bind is on loopback or a unix socket unless RemoteClients is set.
-	Bind          Address
+	Bind Address
+	// RemoteClients is set if Bind may be an address that other machines reach.
 	RemoteClients bool
 	// HostNames are names of the proxy under which requests may be sent.
 	HostNames []string
@@ -22,8 +23,9 @@ type ByName struct {
 	// taken, and Allow holds for all.
 	Users []ByNameUser
 	// Route says which part of a plain HTTP request names the destination; empty
-	// means RouteHost. KeepPath leaves a path segment that names it in the path.
-	Route    Route
+	// means RouteHost.
+	Route Route
+	// KeepPath leaves a path segment that names the destination in the path.
 	KeepPath bool
 	// DNSDomain is that of Consul's DNS; empty means DefaultDNSDomain.
 	DNSDomain string
@@ -33,6 +35,7 @@ type ByName struct {
 
 // ByNameUser is an application that says who it is.
 type ByNameUser struct {
+	// Name is the user name, of 1 to 255 bytes.
 	Name string
 	// Password is what it must say; empty takes any.
 	Password string
@@ -137,7 +140,7 @@ func (v *checks) byName(b ByName) {
 	const field = "by_name."
 	v.clients(field, b.Bind, b.RemoteClients, "is let into the mesh as this service")
 	if b.Users == nil {
-		v.given(field+"allow", b.Allow)
+		v.requireList(field+"allow", b.Allow)
 	}
 	v.destinations(field+"allow", b.Allow)
 	seen := map[string]bool{}
@@ -152,7 +155,7 @@ func (v *checks) byName(b ByName) {
 			v.addMistake(user+"name", quoted(u.Name), fmt.Sprintf("a name and a password have at most %d bytes", maxUser))
 		}
 		seen[u.Name] = true
-		v.given(user+"allow", u.Allow)
+		v.requireList(user+"allow", u.Allow)
 		v.destinations(user+"allow", u.Allow)
 	}
 	switch b.Route {
@@ -173,9 +176,9 @@ func (v *checks) byName(b ByName) {
 // maxUser is how long a user's name or password may be (RFC 1929).
 const maxUser = 255
 
-// given refuses a list of names that was forgotten, by which every client would be
+// requireList refuses a list of names that was forgotten, by which every client would be
 // refused. One that is empty says that this is meant.
-func (v *checks) given(field string, patterns []string) {
+func (v *checks) requireList(field string, patterns []string) {
 	if patterns == nil {
 		v.missing(field, `list the services that clients may go to, such as ["db", "team-*"], or ["*"] for all`)
 	}

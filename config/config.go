@@ -209,9 +209,10 @@ const (
 // Address is a TCP address or the path of a unix socket. It is comparable, and
 // a net.Addr.
 type Address struct {
-	// Host and Port are a TCP address; Host is an IP literal without brackets
-	// or a host name, and empty for every address.
+	// Host is that of a TCP address: an IP literal without brackets or a host
+	// name, and empty for every address.
 	Host string
+	// Port is its port; zero where there is a Path.
 	Port int
 	// Path is a unix socket's and excludes Host and Port.
 	Path string

@@ -28,6 +28,8 @@ const (
 
 // Destination is what an upstream leads to. It is comparable.
 type Destination struct {
+	// Type says how instances are found; empty means Addresses where there are any,
+	// and else Service.
 	Type DestinationType
 	// Name is a service's name, a prepared query's name or ID, or what is asked
 	// for of the DNS: HOST:PORT, or _SERVICE._tcp.DOMAIN for an SRV record. In etcd

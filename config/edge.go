@@ -20,9 +20,10 @@ type Edge struct {
 	Cert, Key string
 	// ACME says how certificates are got where no files are given.
 	ACME ACME
-	// Namespace and Handler are as Micro's.
+	// Namespace is as Micro's.
 	Namespace string
-	Handler   MicroHandler
+	// Handler is as Micro's.
+	Handler MicroHandler
 	// RemoveHeaders has names of headers that no client has a say in, and that are taken
 	// from requests besides those that always are; HeaderList says how they are written.
 	RemoveHeaders []string
@@ -119,7 +120,7 @@ func (v *checks) edge(e Edge) {
 		e.Bind.Port = DefaultEdgePort
 	}
 	v.bind(field+"bind_", e.Bind)
-	v.given(field+"allow", e.Allow)
+	v.requireList(field+"allow", e.Allow)
 	v.destinations(field+"allow", e.Allow)
 	if len(e.Hosts) == 0 {
 		v.missing(field+"hosts", `name what clients call this server by, such as ["api.example.com"]`)

@@ -20,6 +20,7 @@ const (
 // Identity is a certificate from files, under the name that listeners have for
 // it.
 type Identity struct {
+	// Name is what listeners name it by. It is required.
 	Name string
 	CertificateFiles
 }

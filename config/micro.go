@@ -9,7 +9,8 @@ import (
 // service that each is for.
 type Micro struct {
 	// Bind is on loopback or a unix socket unless RemoteClients is set.
-	Bind          Address
+	Bind Address
+	// RemoteClients is set if Bind may be an address that other machines reach.
 	RemoteClients bool
 	// HostNames are names of the proxy under which requests may be sent.
 	HostNames []string
@@ -92,7 +93,7 @@ func (v *checks) micro(m Micro) {
 	const field = "micro."
 	if m.Listens() || m.Server.Name == "" || len(m.Allow) > 0 || len(m.Register) > 0 || len(m.Topics) > 0 {
 		v.clients(field, m.Bind, m.RemoteClients, "calls services as this one")
-		v.given(field+"allow", m.Allow)
+		v.requireList(field+"allow", m.Allow)
 	}
 	v.destinations(field+"allow", m.Allow)
 	v.destinations(field+"register", m.Register)

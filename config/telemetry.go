@@ -47,10 +47,11 @@ type BuiltInTelemetry struct {
 	Prefix string
 	// DisableHostname leaves the machine's name out of gauges.
 	DisableHostname bool
-	// AllowedPrefixes and BlockedPrefixes say what is sent, the longest that fits a
-	// name counts; FilterDefault says so for all other names.
+	// AllowedPrefixes and BlockedPrefixes say what is sent; the longest that fits a
+	// name counts.
 	AllowedPrefixes, BlockedPrefixes []string
-	FilterDefault                    bool
+	// FilterDefault is set if names that none of these fits are sent.
+	FilterDefault bool
 }
 
 // telemetryKeys stand at the top of a file, and in the opaque configuration of a
@@ -90,13 +91,14 @@ var telemetryNames = keyTree{"telemetry": builtInKeys["telemetry"].block.names()
 type Sink struct {
 	// Key is the setting that names it.
 	Key string
-	// Network is "udp", "tcp" or "unixgram".
+	// Network is "udp", "tcp" or "unixgram". Address is HOST:PORT, or a socket's path.
 	Network, Address string
 	// Tagged is set for one that takes tags, as Datadog's does.
 	Tagged bool
 	// BuiltIn is set for one that gets the names of Consul's built-in proxy; the
 	// others get Envoy's.
-	BuiltIn  bool
+	BuiltIn bool
+	// Interval is the time between two sendings, never zero.
 	Interval time.Duration
 }
 
