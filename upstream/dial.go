@@ -82,7 +82,7 @@ func (u *Upstream) timeout(o *Options) time.Duration {
 	return DefaultConnectTimeout
 }
 
-// available waits for the first set and says why there is nothing to dial.
+// available waits for the first set and returns why there is nothing to dial.
 func (u *Upstream) available(ctx context.Context, o *Options) error {
 	p := u.instancesNow()
 	if p == nil {

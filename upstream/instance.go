@@ -80,13 +80,13 @@ func (u *Upstream) succeeded(c claim) {
 	}
 	u.mu.Unlock()
 	if was.aside > 0 {
-		u.report(hclog.Info, "instance works again", c)
+		u.logInstance(hclog.Info, "instance works again", c)
 	}
 }
 
-// report logs what has become of an instance, of many at one moment the first few
+// logInstance logs what has become of an instance, of many at one moment the first few
 // alone but at debug level.
-func (u *Upstream) report(level hclog.Level, message string, c claim, more ...any) {
+func (u *Upstream) logInstance(level hclog.Level, message string, c claim, more ...any) {
 	args := append([]any{"upstream", u.options.Load().Name, "instance", c.ep.ID, "address", c.ep.Address}, more...)
 	ok, left := u.lines.Take(time.Now())
 	if !ok {
@@ -131,7 +131,7 @@ func (u *Upstream) failed(c claim, o *Options, err error) {
 			"reason", reasonOf(err).String(), "error", err)
 		return
 	}
-	u.report(hclog.Warn, "instance set aside", c,
+	u.logInstance(hclog.Warn, "instance set aside", c,
 		"reason", reasonOf(err).String(), "error", err, "retry_in", d.Round(time.Millisecond).String())
 }
 

@@ -35,7 +35,7 @@ func (l *Latest) Found(s Set) {
 	}
 }
 
-// Missed says why it cannot be told what there is. The last set stays.
+// Missed records why it cannot be told what there is. The last set stays.
 func (l *Latest) Missed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

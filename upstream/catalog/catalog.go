@@ -93,15 +93,15 @@ func (c *Catalog) line(remote bool) *watch.Scheduler {
 	return c.local
 }
 
-// rest is the time between two questions about a destination that is not in use
+// restInterval is the time between two questions about a destination that is not in use
 // and has brought nothing new for quiet.
-func (c *Catalog) rest(quiet time.Duration) time.Duration {
+func (c *Catalog) restInterval(quiet time.Duration) time.Duration {
 	share := time.Duration(c.destinations.Load()) * restShare
 	return min(max(newPace, share, quiet/restSteps), max(restPace, share))
 }
 
-// first is when the first question about a destination is asked.
-func (c *Catalog) first(u *usage) time.Duration {
+// firstDelay is how long to wait before the first question about a destination.
+func (c *Catalog) firstDelay(u *usage) time.Duration {
 	if u.recent() {
 		return 0
 	}

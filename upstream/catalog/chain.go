@@ -61,7 +61,7 @@ func (c *Catalog) Chain(o ChainOptions) Resolver {
 		Notify: r.update,
 		Logger: c.o.Logger,
 	})
-	r.compiled.Schedule(c.line(false), c.first(&r.usage), r.usage.recent)
+	r.compiled.Schedule(c.line(false), c.firstDelay(&r.usage), r.usage.recent)
 	return r
 }
 

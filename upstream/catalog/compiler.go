@@ -52,7 +52,7 @@ func (c *compiler) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (
 	if !c.absent.IsZero() && time.Since(c.absent) < absentEvery {
 		return c.keep(c.plain(ctx)), watch.Cursor{}, nil
 	}
-	chain, err := c.ask(ctx, "")
+	chain, err := c.query(ctx, "")
 	switch {
 	case err == nil:
 		c.absent = time.Time{}
@@ -66,7 +66,7 @@ func (c *compiler) fetch(ctx context.Context, _ watch.Cursor, _ time.Duration) (
 	if start := chain.Nodes[chain.StartNode]; start != nil && start.Type != api.DiscoveryGraphNodeTypeResolver {
 		c.log(hclog.Warn, "routes and splits are passed over", "they are HTTP's, which this proxy does not look into")
 		// Compiled as TCP, the chain is what its resolvers say alone.
-		if chain, err = c.ask(ctx, "tcp"); err != nil {
+		if chain, err = c.query(ctx, "tcp"); err != nil {
 			return compiledChain{}, watch.Cursor{}, err
 		}
 	}
@@ -78,8 +78,8 @@ func (c *compiler) keep(p compiledChain) compiledChain {
 	return p
 }
 
-// ask gets the chain, from the agent's cache while the destination is in use.
-func (c *compiler) ask(ctx context.Context, protocol string) (*api.CompiledDiscoveryChain, error) {
+// query gets the chain, from the agent's cache while the destination is in use.
+func (c *compiler) query(ctx context.Context, protocol string) (*api.CompiledDiscoveryChain, error) {
 	q := &api.QueryOptions{Namespace: c.o.Namespace, Partition: c.o.Partition}
 	if c.usage.recent() {
 		cached := *q

@@ -76,7 +76,7 @@ func (e *placedEndpoint) compare(o *placedEndpoint) int {
 	return cmp.Or(strings.Compare(e.ID, o.ID), strings.Compare(e.Address, o.Address))
 }
 
-// locate reads one entry. The problem, if any, says why it cannot be dialled.
+// locate reads one entry. The problem, if any, is why it cannot be dialled.
 func (o answerScope) locate(e *api.ServiceEntry) (l placedEndpoint, problem string) {
 	switch {
 	case e == nil || e.Service == nil || e.Node == nil:

@@ -52,7 +52,7 @@ func (c *Catalog) Query(o QueryOptions) Resolver {
 			return u.pace(o.Poll)
 		},
 		remote: true, // a query may fail over to another datacenter
-		first:  c.first(u),
+		first:  c.firstDelay(u),
 		notify: q.Notify,
 	})
 	return q
@@ -103,7 +103,7 @@ func (q *queryResolver) fetch(ctx context.Context) (upstream.Set, error) {
 	}, ordered)
 	set.Filtered = meta.ResultsFilteredByACLs
 	q.skipped.log(skipped)
-	q.sets.note(set)
+	q.sets.logChange(set)
 	return set, nil
 }
 

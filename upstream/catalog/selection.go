@@ -125,7 +125,7 @@ func (c *chainResolver) publish(p *published) {
 		return
 	}
 	c.current.Store(p)
-	c.sets.note(p.set)
+	c.sets.logChange(p.set)
 	c.Notify()
 }
 

@@ -105,11 +105,11 @@ func (s *serviceResolver) unchanged(ctx context.Context, cached bool) (stands bo
 	return meta.LastIndex != 0 && meta.LastIndex == *s.markOf(cached), meta.LastIndex
 }
 
-// ask gets the service's instances as the agent knows them, from its cache
+// query gets the service's instances as the agent knows them, from its cache
 // where that will do.
-func (s *serviceResolver) ask(ctx context.Context, cached bool, mark uint64) ([]*listed, *api.QueryMeta, error) {
+func (s *serviceResolver) query(ctx context.Context, cached bool, mark uint64) ([]*listed, *api.QueryMeta, error) {
 	if cached {
-		all, meta, err := s.askCache(ctx)
+		all, meta, err := s.queryCache(ctx)
 		// The cache may be behind or not be filled, and does not say what it hides
 		// from the token.
 		if err == nil && meta.LastIndex >= s.index && len(all) > 0 {
@@ -146,9 +146,9 @@ func (s *serviceResolver) markOf(cached bool) *uint64 {
 	return &s.marks[1]
 }
 
-// askCache is for what the agent has in its cache, or an error where that takes
+// queryCache is for what the agent has in its cache, or an error where that takes
 // long: the agent is then about to fill it, and everybody waits meanwhile.
-func (s *serviceResolver) askCache(ctx context.Context) ([]*listed, *api.QueryMeta, error) {
+func (s *serviceResolver) queryCache(ctx context.Context) ([]*listed, *api.QueryMeta, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheWait)
 	defer cancel()
 	q := s.options()
@@ -221,7 +221,7 @@ func (s *serviceResolver) fetch(ctx context.Context) (upstream.Set, error) {
 	s.locateFrom(ctx)
 	s.entries.begin()
 	defer s.entries.end()
-	all, meta, err := s.ask(ctx, cached, mark)
+	all, meta, err := s.query(ctx, cached, mark)
 	if err != nil {
 		return upstream.Set{}, err
 	}

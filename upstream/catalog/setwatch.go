@@ -88,7 +88,7 @@ type setLogger struct {
 	count  int
 }
 
-func (l *setLogger) note(s upstream.Set) {
+func (l *setLogger) logChange(s upstream.Set) {
 	first, before, now := !l.known, l.count, len(s.Endpoints)
 	l.known, l.count = true, now
 	switch {

@@ -56,7 +56,7 @@ func (u *usage) pace(used time.Duration) time.Duration {
 	if u.recent() {
 		return used
 	}
-	return u.c.rest(time.Duration(u.c.now() - max(u.last.Load(), u.changed.Load())))
+	return u.c.restInterval(time.Duration(u.c.now() - max(u.last.Load(), u.changed.Load())))
 }
 
 // chainPace is pace, but slower at rest: entries change less than instances.

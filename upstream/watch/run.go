@@ -79,7 +79,7 @@ func (w *Watch[T]) turn(ctx context.Context, fetch Fetch[T]) time.Duration {
 	}
 	start := time.Now()
 	asked := p.cursor
-	v, got, err := w.ask(ctx, asked, fetch)
+	v, got, err := w.fetchInTime(ctx, asked, fetch)
 	defer w.end() // once the answer is there for all to see
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errRefresh):
@@ -129,8 +129,8 @@ func (w *Watch[T]) turn(ctx context.Context, fetch Fetch[T]) time.Duration {
 	return jitter(backoff.Bound(minGap, most, p.idle))
 }
 
-// ask puts one question under the client's own time limit.
-func (w *Watch[T]) ask(ctx context.Context, cur Cursor, fetch Fetch[T]) (T, Cursor, error) {
+// fetchInTime calls fetch under the client's own time limit.
+func (w *Watch[T]) fetchInTime(ctx context.Context, cur Cursor, fetch Fetch[T]) (T, Cursor, error) {
 	wait := w.o.Wait
 	if cur == (Cursor{}) {
 		wait = w.o.FirstWait

@@ -63,7 +63,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		t, wait, recovered := s.next(time.Now())
 		if t != nil {
-			s.ask(ctx, t)
+			s.query(ctx, t)
 			continue
 		}
 		timer.Reset(wait)
@@ -102,8 +102,8 @@ func (s *Scheduler) next(now time.Time) (t *scheduled, wait time.Duration, recov
 	return t, 0, nil
 }
 
-// ask puts t's question, and t back among those that wait.
-func (s *Scheduler) ask(ctx context.Context, t *scheduled) {
+// query puts t's question, and t back among those that wait.
+func (s *Scheduler) query(ctx context.Context, t *scheduled) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
