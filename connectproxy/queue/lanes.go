@@ -46,13 +46,13 @@ type admission struct {
 	// alone is since when one question that does not wait for a change is under
 	// way without having had another beside it; zero where that is not so.
 	alone time.Time
-	// looking is set while a call of dispatch is due for the end of patience.
-	looking bool
+	// scheduled is set while a call of dispatch is due for the end of patience.
+	scheduled bool
 }
 
-// enter waits until a question of the lane may be put. Every enter without an
-// error needs a leave.
-func (a *admission) enter(ctx context.Context, l lane) error {
+// acquire waits until a question of the lane may be put. Every acquire without an
+// error needs a release.
+func (a *admission) acquire(ctx context.Context, l lane) error {
 	a.mu.Lock()
 	if a.waiting[l].Len() == 0 && a.fits(l) {
 		a.begin(l)
@@ -61,7 +61,7 @@ func (a *admission) enter(ctx context.Context, l lane) error {
 	}
 	turn := make(chan struct{})
 	e := a.waiting[l].PushBack(turn)
-	a.lookAgain()
+	a.scheduleDispatch()
 	a.mu.Unlock()
 	select {
 	case <-turn:
@@ -80,19 +80,19 @@ func (a *admission) enter(ctx context.Context, l lane) error {
 	return ctx.Err()
 }
 
-// leave ends a question. Its connection counts for lingers longer.
-func (a *admission) leave(l lane, lingers time.Duration) {
+// release ends a question. Its connection counts for lingers longer.
+func (a *admission) release(l lane, lingers time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.end(l)
 	if lingers > 0 {
 		a.lingering++
-		time.AfterFunc(lingers, a.forget)
+		time.AfterFunc(lingers, a.lingerEnded)
 	}
 	a.dispatch()
 }
 
-func (a *admission) forget() {
+func (a *admission) lingerEnded() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.lingering--
@@ -123,17 +123,17 @@ func (a *admission) end(l lane) {
 	}
 }
 
-// lookAgain has those who wait looked at when the question under way has taken
+// scheduleDispatch has dispatch called when the question under way has taken
 // long. The caller holds mu.
-func (a *admission) lookAgain() {
-	if a.alone.IsZero() || a.looking {
+func (a *admission) scheduleDispatch() {
+	if a.alone.IsZero() || a.scheduled {
 		return
 	}
-	a.looking = true
+	a.scheduled = true
 	time.AfterFunc(patience-time.Since(a.alone), func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.looking = false
+		a.scheduled = false
 		a.dispatch()
 	})
 }
@@ -148,7 +148,7 @@ func (a *admission) dispatch() {
 	}
 	for l := range lanes {
 		if a.waiting[l].Len() > 0 {
-			a.lookAgain()
+			a.scheduleDispatch()
 			return
 		}
 	}

@@ -54,10 +54,10 @@ func TestQuestionsThatHangLeaveRoomForOthers(t *testing.T) {
 			}
 			for range 5 {
 				all.Go(func() {
-					if a.enter(ctx, l) == nil {
+					if a.acquire(ctx, l) == nil {
 						in[l].Add(1)
 						<-ctx.Done()
-						a.leave(l, 0)
+						a.release(l, 0)
 					}
 				})
 			}
@@ -65,10 +65,10 @@ func TestQuestionsThatHangLeaveRoomForOthers(t *testing.T) {
 			if l == remote {
 				continue // with a held one and a server's all three are taken
 			}
-			if err := a.enter(t.Context(), local); err != nil {
+			if err := a.acquire(t.Context(), local); err != nil {
 				t.Fatal(err)
 			}
-			a.leave(local, 0)
+			a.release(local, 0)
 		}
 		for l := range lanes {
 			if n := in[l].Load(); l != local && n != 1 {
@@ -93,14 +93,14 @@ func TestQuestionsThatComeTogetherHaveOneConnectionInTurn(t *testing.T) {
 		for n := range 40 {
 			all.Go(func() {
 				l := []lane{local, server, remote}[n%3]
-				if err := a.enter(t.Context(), l); err != nil {
+				if err := a.acquire(t.Context(), l); err != nil {
 					t.Error(err)
 					return
 				}
 				most.Store(max(most.Load(), under.Add(1)))
 				<-time.After(patience / 2)
 				under.Add(-1)
-				a.leave(l, 0)
+				a.release(l, 0)
 				answered.Add(1)
 			})
 		}
@@ -114,20 +114,20 @@ func TestQuestionsThatComeTogetherHaveOneConnectionInTurn(t *testing.T) {
 func TestAQuestionThatIsSlowKeepsTheNextOneForAMomentOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a admission
-		if err := a.enter(t.Context(), server); err != nil {
+		if err := a.acquire(t.Context(), server); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		for n := range 10 {
-			if err := a.enter(t.Context(), local); err != nil {
+			if err := a.acquire(t.Context(), local); err != nil {
 				t.Fatal(err)
 			}
-			a.leave(local, 0)
+			a.release(local, 0)
 			if took := time.Since(began); took != patience {
 				t.Errorf("question %d was kept for %s", n+1, took)
 			}
 		}
-		a.leave(server, 0)
+		a.release(server, 0)
 	})
 }
 
@@ -135,25 +135,25 @@ func TestAHeldQuestionThatIsGivenUpCountsUntilTheAgentLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a admission
 		for range 2 {
-			if err := a.enter(t.Context(), held); err != nil {
+			if err := a.acquire(t.Context(), held); err != nil {
 				t.Fatal(err)
 			}
-			a.leave(held, time.Minute)
+			a.release(held, time.Minute)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := a.enter(ctx, held); err == nil {
+		if err := a.acquire(ctx, held); err == nil {
 			t.Error("a third connection was taken for held questions")
 		}
-		if err := a.enter(t.Context(), local); err != nil {
+		if err := a.acquire(t.Context(), local); err != nil {
 			t.Fatal(err)
 		}
-		a.leave(local, 0)
+		a.release(local, 0)
 		<-time.After(time.Minute)
-		if err := a.enter(t.Context(), held); err != nil {
+		if err := a.acquire(t.Context(), held); err != nil {
 			t.Fatal(err)
 		}
-		a.leave(held, 0)
+		a.release(held, 0)
 	})
 }
 

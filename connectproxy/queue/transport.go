@@ -53,12 +53,12 @@ func New(base *http.Transport, logger hclog.Logger) *Transport {
 // the answer's body is closed.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	l, wait := laneOf(r)
-	if err := t.admission.enter(r.Context(), l); err != nil {
+	if err := t.admission.acquire(r.Context(), l); err != nil {
 		return nil, err
 	}
 	trying, err := t.outage.admit(time.Now())
 	if err != nil {
-		t.admission.leave(l, 0)
+		t.admission.release(l, 0)
 		return nil, err
 	}
 	deadline := time.Now().Add(wait)
@@ -77,19 +77,19 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if l == held {
 			lingers = time.Until(deadline)
 		}
-		t.admission.leave(l, lingers)
+		t.admission.release(l, lingers)
 		return nil, err
 	case err != nil:
-		t.admission.leave(l, 0)
+		t.admission.release(l, 0)
 		return nil, t.outage.failed(err, trying, time.Now())
 	case resp.StatusCode == http.StatusTooManyRequests:
 		err := tooMany(firstLine(resp.Body))
 		resp.Body.Close()
-		t.admission.leave(l, 0)
+		t.admission.release(l, 0)
 		return nil, t.outage.failed(err, trying, time.Now())
 	}
 	t.outage.answered(time.Now())
-	resp.Body = &body{ReadCloser: resp.Body, leave: sync.OnceFunc(func() { t.admission.leave(l, 0) })}
+	resp.Body = &body{ReadCloser: resp.Body, leave: sync.OnceFunc(func() { t.admission.release(l, 0) })}
 	return resp, nil
 }
 
