@@ -60,7 +60,7 @@ func (c *grpcConn) Read(b []byte) (int, error) {
 	return n, c.explain(err)
 }
 
-// Write says why the other side has ended the connection where it has said so, which
+// Write returns why the other side has ended the connection where it gave a reason, which
 // may be read only after a write has failed.
 func (c *grpcConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)

@@ -45,7 +45,7 @@ const (
 // required, and must be safe for concurrent use.
 type Options struct {
 	// Destination returns which destination a client means by the name of a
-	// service. An error says that the name is none of a destination.
+	// service. An error means that no destination has that name.
 	Destination func(name string) (config.Destination, error)
 	// Target connects to a destination for a stream, which is relayed.
 	Target func(ctx context.Context, d config.Destination) (listener.Target, error)
@@ -60,8 +60,9 @@ type Options struct {
 	Catalog broker.Catalog
 	// Service returns the name of the proxy's own service. Required.
 	Service func() string
-	// Registry is what /registry shows, and Registrar where it registers. Required.
-	Registry  Registry
+	// Registry is what /registry shows. Required.
+	Registry Registry
+	// Registrar is where /registry registers. Required.
 	Registrar Registrar
 	// Logger may be nil.
 	Logger hclog.Logger

@@ -29,13 +29,17 @@ const (
 
 // Registration is an instance that an application registers.
 type Registration struct {
+	// Service is the name of the service, and ID that of the instance, unique in the
+	// agent.
 	Service, ID string
 	// Address is an IP address or a host name; empty means the agent's node.
 	Address string
-	Port    int
+	// Port is a TCP port, never zero.
+	Port int
 	// Tags have version, metadata and endpoints in the form of Micro's registry of
-	// Consul. Meta is the metadata once more, as far as Consul can have it.
+	// Consul.
 	Tags []string
+	// Meta is the metadata once more, as far as Consul can have it; it may be nil.
 	Meta map[string]string
 	// TTL is how long the instance counts as healthy after it was registered; zero
 	// means for as long as it is registered.

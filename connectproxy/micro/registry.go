@@ -18,7 +18,8 @@ type Instance struct {
 	// Address is an IP address or a host name, the node's where the service has
 	// none of its own.
 	Address string
-	Port    int
+	// Port is the service's; zero where it has none.
+	Port int
 	// Tags are the service's. Micro's own registry puts a service's version and
 	// endpoints into them, in hexadecimal digits of zlib's form.
 	Tags []string

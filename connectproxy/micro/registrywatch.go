@@ -14,9 +14,9 @@ const (
 	maxWatchers = 32
 	// watchInterval is how often the registry is looked at for them.
 	watchInterval = 2 * time.Second
-	// maxLooks is how many services are asked about in a look. More than that take
+	// maxPerPoll is how many services are asked about in one poll. More than that take
 	// turns; those that are new go first.
-	maxLooks = 16
+	maxPerPoll = 16
 )
 
 // registryEvent is a change of the registry, in Micro's form.
@@ -58,7 +58,7 @@ func (w *registryWatch) run(ctx context.Context, write func([]byte) error) error
 			return ctx.Err()
 		case <-timer.C:
 		}
-		for _, e := range w.look(ctx) {
+		for _, e := range w.poll(ctx) {
 			text, err := json.Marshal(e)
 			if err != nil {
 				return err
@@ -71,9 +71,9 @@ func (w *registryWatch) run(ctx context.Context, write func([]byte) error) error
 	}
 }
 
-// look returns what has changed since the last look. What the agent does not
+// poll returns what has changed since the last poll. What the agent does not
 // answer is as it was.
-func (w *registryWatch) look(ctx context.Context) []registryEvent {
+func (w *registryWatch) poll(ctx context.Context) []registryEvent {
 	since := time.Now().Add(-w.server.watchInterval)
 	names, err := w.names(ctx, since)
 	if err != nil {
@@ -130,16 +130,16 @@ func (s *Server) forbids(name string) bool {
 func (w *registryWatch) due(names []string) []string {
 	var due []string
 	for _, name := range names {
-		if _, known := w.told[name]; !known && len(due) < maxLooks {
+		if _, known := w.told[name]; !known && len(due) < maxPerPoll {
 			due = append(due, name)
 		}
 	}
-	if len(due) > 0 && len(names) > maxLooks {
+	if len(due) > 0 && len(names) > maxPerPoll {
 		return due
 	}
 	after, _ := slices.BinarySearch(names, w.turn+"\x00")
 	for _, name := range slices.Concat(names[after:], names[:after]) {
-		if len(due) == maxLooks {
+		if len(due) == maxPerPoll {
 			break
 		}
 		if !slices.Contains(due, name) {

@@ -148,7 +148,7 @@ func TestAnAgentThatDoesNotAnswerTakesNothingAwayFromWhoWatches(t *testing.T) {
 func TestManyServicesAreWatchedInTurns(t *testing.T) {
 	c := &catalog{all: map[string][]Instance{}}
 	names := map[string]bool{}
-	for i := range 3 * maxLooks {
+	for i := range 3 * maxPerPoll {
 		name := "s" + strings.Repeat("x", i)
 		names[name] = true
 		c.set(name, Instance{ID: "1"})
@@ -161,7 +161,7 @@ func TestManyServicesAreWatchedInTurns(t *testing.T) {
 	if len(names) > 0 {
 		t.Errorf("never told of %v", names)
 	}
-	for _, name := range []string{"s", "s" + strings.Repeat("x", 3*maxLooks-1)} {
+	for _, name := range []string{"s", "s" + strings.Repeat("x", 3*maxPerPoll-1)} {
 		c.set(name, Instance{ID: "1", Port: 80})
 		next(t, w).is(t, "update "+name+"  1")
 	}

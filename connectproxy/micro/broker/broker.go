@@ -150,7 +150,7 @@ func (b *Broker) hand(ctx context.Context, e Event, services []string) (taken in
 	if here == nil && len(to) == 0 {
 		return 0, nil
 	}
-	h, ok := hold(e.withTopic(), here != nil, &b.used)
+	h, ok := reserve(e.withTopic(), here != nil, &b.used)
 	if !ok {
 		return 0, ErrFull
 	}

@@ -104,8 +104,8 @@ type held struct {
 	used  *atomic.Int64
 }
 
-// hold takes memory for e, if there is any. The caller is one of those who have it.
-func hold(e Event, forWebsockets bool, used *atomic.Int64) (*held, bool) {
+// reserve takes memory for e, if there is any. The caller is one of those who have it.
+func reserve(e Event, forWebsockets bool, used *atomic.Int64) (*held, bool) {
 	h := &held{Event: e, since: time.Now(), used: used}
 	h.size = int64(len(e.Body) + headerSize(e.Header) + overhead)
 	if forWebsockets {
