@@ -16,18 +16,18 @@ const (
 	lingerBytes = 256 << 10
 )
 
-// say tells a client something, after which nothing is said any more.
-func say(raw net.Conn, answer []byte) {
+// reply sends a client its last answer.
+func reply(raw net.Conn, answer []byte) {
 	if raw.SetWriteDeadline(time.Now().Add(answerTime)) != nil {
 		return
 	}
 	if _, err := raw.Write(answer); err == nil {
-		linger(raw)
+		awaitClientEnd(raw)
 	}
 }
 
-// linger waits a moment for the client to end its side.
-func linger(raw net.Conn) {
+// awaitClientEnd ends our side and waits a moment for the client to end its own.
+func awaitClientEnd(raw net.Conn) {
 	half, ok := raw.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || raw.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return

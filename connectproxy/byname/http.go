@@ -111,7 +111,7 @@ func (s *Server) http(raw net.Conn, in *bufio.Reader) (listener.Request, error) 
 		_, err := io.WriteString(raw, "HTTP/1.1 200 Connection established\r\n\r\n")
 		return err
 	}
-	r.Refused = func(why listener.Reason, err error) { say(raw, httpAnswer(httpStatus(why), oneLine(err))) }
+	r.Refused = func(why listener.Reason, err error) { reply(raw, httpAnswer(httpStatus(why), oneLine(err))) }
 	r.Dial = func(ctx context.Context) (listener.Target, error) { return s.o.Target(ctx, d) }
 	r.Sent = bytes.Clone(rest)
 	return r, nil
@@ -122,7 +122,7 @@ func (s *Server) http(raw net.Conn, in *bufio.Reader) (listener.Request, error) 
 func (s *Server) turnAway(raw net.Conn, err error) error {
 	var timeout net.Error
 	if !errors.Is(err, io.ErrUnexpectedEOF) && !(errors.As(err, &timeout) && timeout.Timeout()) {
-		say(raw, httpAnswer(statusOf(err), oneLine(err)))
+		reply(raw, httpAnswer(statusOf(err), oneLine(err)))
 	}
 	return refusal(err)
 }

@@ -20,8 +20,8 @@ import (
 // required, and must be safe for concurrent use.
 type Options struct {
 	// Destination returns which destination a client means by a name, without its
-	// port. domain is that of Consul's DNS. An error says that the name is none of a
-	// destination.
+	// port. domain is that of Consul's DNS. An error means that no destination has
+	// that name.
 	Destination func(name, domain string) (config.Destination, error)
 	// Target connects to a destination for a client of SOCKS5 or CONNECT. The
 	// listener.Reason of its error decides what the client is answered.

@@ -81,7 +81,7 @@ func (s *Server) socks(raw net.Conn, in *bufio.Reader) (r listener.Request, err 
 	if err != nil {
 		if code != replySucceeded {
 			_, _ = raw.Write(socksReply(code))
-			linger(raw)
+			awaitClientEnd(raw)
 		}
 		return r, refusal(err)
 	}
@@ -89,7 +89,7 @@ func (s *Server) socks(raw net.Conn, in *bufio.Reader) (r listener.Request, err 
 		_, err := raw.Write(socksReply(replySucceeded))
 		return err
 	}
-	r.Refused = func(why listener.Reason, _ error) { say(raw, socksReply(socksCode(why))) }
+	r.Refused = func(why listener.Reason, _ error) { reply(raw, socksReply(socksCode(why))) }
 	return s.relayed(r, in), nil
 }
 
@@ -126,7 +126,7 @@ func (a *access) negotiateMethod(raw net.Conn, in *bufio.Reader) (name string, e
 	name = printable(name)
 	if !a.admits(name, password) {
 		_, _ = raw.Write([]byte{passwordVersion, passwordWrong})
-		linger(raw)
+		awaitClientEnd(raw)
 		return name, listener.WithReason(listener.ReasonDenied, errWrongUser)
 	}
 	_, err = raw.Write([]byte{passwordVersion, 0})

@@ -124,16 +124,16 @@ type pendingConn struct {
 // Close is net.Conn's. Whoever ends the connection before its Request is asked, as
 // a limit or the end of everything does, has Dial return too.
 func (c *pendingConn) Close() error {
-	c.tell(fmt.Errorf("dialling %s: %w", c.To, ErrClosed))
+	c.notify(fmt.Errorf("dialling %s: %w", c.To, ErrClosed))
 	return c.Conn.Close()
 }
 
-// tell has Dial return, with err. The first word counts, and nobody waits until it
-// is heard: Dial may have given up.
-func (c *pendingConn) tell(err error) {
+// notify has Dial return, with err. Only the first call counts, and none waits: Dial
+// may have given up.
+func (c *pendingConn) notify(err error) {
 	select {
 	case c.connected <- err:
-	default: // it has been told
+	default: // it has been notified
 	}
 }
 
@@ -167,10 +167,10 @@ func (d *Dialer) Request(_ context.Context, raw net.Conn) (listener.Request, err
 		},
 		Granted: func(_ context.Context, i listener.Instance) error {
 			c.conn.instance = i
-			c.tell(nil)
+			c.notify(nil)
 			return nil
 		},
-		Refused: func(r listener.Reason, err error) { c.tell(listener.WithReason(r, err)) },
+		Refused: func(r listener.Reason, err error) { c.notify(listener.WithReason(r, err)) },
 		Ended:   c.conn.end,
 	}, nil
 }

@@ -10,13 +10,14 @@ import (
 
 // Info describes a destination that is kept.
 type Info struct {
+	// Destination is what was named.
 	Destination config.Destination
 	// Upstream is it as open returned it; it may be closed at any time.
 	Upstream Upstream
-	// Users counts its open connections and those being dialled; Used is when one
-	// last began or ended.
+	// Users counts its open connections and those being dialled.
 	Users int
-	Used  time.Time
+	// Used is when one of them last began or ended.
+	Used time.Time
 }
 
 // List returns the destinations that are kept, sorted by name.

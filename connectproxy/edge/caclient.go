@@ -73,7 +73,7 @@ func newCAClient(ctx context.Context, a config.ACME) (*caClient, error) {
 	c.Client = &acme.Client{
 		Directory: a.DirectoryURL, UserAgent: "connect-proxy",
 		HTTPClient: &http.Client{
-			Transport: roundTripper(c.ask), Timeout: askTime,
+			Transport: roundTripper(c.roundTrip), Timeout: askTime,
 			CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 				return fmt.Errorf("the CA sends to %.200q, and redirects are not followed", r.URL.Redacted())
 			},
@@ -98,8 +98,8 @@ func (c *caClient) dial(ctx context.Context, network, address string) (net.Conn,
 	return conn, nil
 }
 
-// ask asks the CA, whose answers also say where to ask next, and bounds its answer.
-func (c *caClient) ask(r *http.Request) (*http.Response, error) {
+// roundTrip asks the CA, whose answers also say where to ask next, and bounds its answer.
+func (c *caClient) roundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		return nil, fmt.Errorf("the CA wants to be asked at %.200q, without TLS", r.URL.Redacted())
 	}

@@ -19,9 +19,9 @@ const (
 	// take few of those from anybody. The first is also the least time between
 	// two orders for a host.
 	shortestRetry, longestRetry = time.Minute, time.Hour
-	// lookInterval is how often it is looked at least what is to be done: a timer
+	// checkInterval is how often at least it is checked what is due: a timer
 	// does not see that the machine has slept.
-	lookInterval = time.Hour
+	checkInterval = time.Hour
 	// warnInterval is how often a certificate that is not renewed is told of.
 	warnInterval = 24 * time.Hour
 	// maxReason bounds what a CA can have said in the log, in bytes.
@@ -38,7 +38,7 @@ type orders struct {
 	// unusable is why nothing can be ordered; nil where it can.
 	unusable atomic.Pointer[string]
 	// The times are fields for tests.
-	shortestRetry, lookInterval time.Duration
+	shortestRetry, checkInterval time.Duration
 }
 
 // hostOrders is a host's certificate. What is not atomic is run's.
@@ -53,7 +53,7 @@ type hostOrders struct {
 }
 
 func newOrders(o Options) *orders {
-	s := &orders{o: o, cache: newCache(o.ACME.CacheDir, o.ACME.DirectoryURL), shortestRetry: shortestRetry, lookInterval: lookInterval}
+	s := &orders{o: o, cache: newCache(o.ACME.CacheDir, o.ACME.DirectoryURL), shortestRetry: shortestRetry, checkInterval: checkInterval}
 	for _, host := range o.Hosts {
 		if host = strings.ToLower(host); !slices.ContainsFunc(s.hosts, func(h *hostOrders) bool { return h.host == host }) {
 			s.hosts = append(s.hosts, &hostOrders{host: host})
@@ -108,7 +108,7 @@ func (s *orders) problems() (all []string) {
 
 func (s *orders) run(ctx context.Context) error {
 	for {
-		wait := s.look(ctx, time.Now())
+		wait := s.renewDue(ctx, time.Now())
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -122,11 +122,11 @@ func (s *orders) run(ctx context.Context) error {
 	}
 }
 
-// look does for each host what is due, and returns when the next is. What is kept comes
+// renewDue restores and orders what is due, and returns how long until the next is. What is kept comes
 // first, for all hosts: an order may take long, and is for one host alone.
-func (s *orders) look(ctx context.Context, now time.Time) time.Duration {
+func (s *orders) renewDue(ctx context.Context, now time.Time) time.Duration {
 	usable := s.prepare(ctx)
-	s.note(usable)
+	s.recordUsable(usable)
 	for _, h := range s.hosts {
 		if h.next.After(now) || h.held.Load() != nil {
 			continue
@@ -135,7 +135,7 @@ func (s *orders) look(ctx context.Context, now time.Time) time.Duration {
 			s.o.Logger.Warn("what was kept is not used, and another is ordered", "host", h.host, "error", oneLine(err))
 		}
 	}
-	next := now.Add(s.lookInterval)
+	next := now.Add(s.checkInterval)
 	if usable != nil {
 		next = now.Add(s.shortestRetry)
 	}
@@ -158,7 +158,7 @@ func (s *orders) look(ctx context.Context, now time.Time) time.Duration {
 	return max(0, time.Until(next))
 }
 
-// prepare reads what orders need, and says why it cannot be used.
+// prepare reads what orders need, and returns why it cannot be used.
 func (s *orders) prepare(ctx context.Context) (err error) {
 	if err := s.cache.check(); err != nil || s.ca != nil {
 		return err
@@ -167,9 +167,9 @@ func (s *orders) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// note keeps why nothing can be ordered, and says once that it is so, and that it is
-// over.
-func (s *orders) note(err error) {
+// recordUsable keeps why nothing can be ordered; nil means that it can. It logs each
+// change.
+func (s *orders) recordUsable(err error) {
 	if err == nil {
 		if s.unusable.Swap(nil) != nil {
 			s.o.Logger.Info("certificates can be ordered and renewed again")

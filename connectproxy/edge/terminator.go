@@ -107,7 +107,7 @@ func (e *Terminator) Request(ctx context.Context, raw net.Conn) (listener.Reques
 }
 
 // strangerKey is the key in the context of a handshake of where it is said that a
-// client asks for a name that is none of the hosts.
+// client asks for a name that is not among the hosts.
 type strangerKey struct{}
 
 // certificate is the one for a client. None has the client told that the server is

@@ -86,7 +86,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.gotLeave()
 	if err != nil {
-		b.note(err)
+		b.recordReadError(err)
 	}
 	return n, err
 }
@@ -129,7 +129,7 @@ func (b *Body) begin() error {
 	return nil
 }
 
-func (b *Body) note(err error) {
+func (b *Body) recordReadError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
