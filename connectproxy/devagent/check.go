@@ -81,8 +81,8 @@ func contains(checks []*check, id string) bool {
 	return slices.ContainsFunc(checks, func(c *check) bool { return c.id == id })
 }
 
-// say sets what a check says.
-func (a *Agent) say(c *check, status, output string) {
+// setStatus sets a check's status and output.
+func (a *Agent) setStatus(c *check, status, output string) {
 	c.output = output
 	if c.status == status {
 		return
@@ -95,12 +95,12 @@ func (a *Agent) say(c *check, status, output string) {
 	a.servicesIndex = c.modified
 }
 
-// probed is told what a probe found.
+// probed sets the status that a probe found.
 func (a *Agent) probed(id string, p *probe, status, output string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.checks[id]; c != nil && c.probe == p {
-		a.say(c, status, output)
+		a.setStatus(c, status, output)
 		a.updateAliases()
 	}
 }
@@ -111,7 +111,7 @@ func (a *Agent) expire(now time.Time) {
 	settled := true
 	for _, c := range a.checks {
 		if c.ttl > 0 && now.After(c.deadline) && c.status != critical {
-			a.say(c, critical, "TTL expired")
+			a.setStatus(c, critical, "TTL expired")
 			settled = false
 		}
 	}
@@ -160,7 +160,7 @@ func (a *Agent) updateAliases() {
 		for _, c := range a.checks {
 			if c.alias != "" {
 				status, output := a.aggregate(c)
-				a.say(c, status, output)
+				a.setStatus(c, status, output)
 			}
 		}
 		if a.index == before {

@@ -71,15 +71,15 @@ func checkOf(d *api.AgentServiceCheck) (*check, string) {
 		c.deregister = max(after, leastDeregister)
 	}
 	interval, ttl := times["Interval"], times["TTL"]
-	switch looks := d.TCP != "" || d.HTTP != ""; {
+	switch probes := d.TCP != "" || d.HTTP != ""; {
 	case len(d.Args) > 0 || d.DockerContainerID != "" || d.GRPC != "" || d.UDP != "" || d.H2PING != "" || d.AliasNode != "":
 		return nil, "this agent makes TTL, TCP, HTTP and alias checks alone"
 	case interval > 0 && ttl > 0:
 		return nil, "Interval and TTL cannot both be specified"
-	case looks && interval <= 0:
+	case probes && interval <= 0:
 		return nil, "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
-	case looks:
-		return c, c.look(d, max(interval, leastInterval), times["Timeout"])
+	case probes:
+		return c, c.setProbe(d, max(interval, leastInterval), times["Timeout"])
 	case d.AliasService != "":
 		c.kind, c.alias = "alias", d.AliasService
 	case ttl <= 0:
@@ -90,8 +90,8 @@ func checkOf(d *api.AgentServiceCheck) (*check, string) {
 	return c, ""
 }
 
-// look makes c a check that the agent makes itself.
-func (c *check) look(d *api.AgentServiceCheck, interval, timeout time.Duration) string {
+// setProbe makes c a check that the agent makes itself.
+func (c *check) setProbe(d *api.AgentServiceCheck, interval, timeout time.Duration) string {
 	c.probe = &probe{
 		tcp: d.TCP, http: d.HTTP, method: cmp.Or(d.Method, "GET"), header: d.Header,
 		interval: interval, timeout: cmp.Or(timeout, defaultTimeout),

@@ -49,7 +49,7 @@ func (a *Agent) renew(id, status, output string) answer {
 		output = output[:maxOutput]
 	}
 	c.deadline = time.Now().Add(c.ttl)
-	a.say(c, status, output)
+	a.setStatus(c, status, output)
 	a.updateAliases()
 	return answer{}
 }

@@ -96,7 +96,7 @@ func (p *prober) follow(ctx context.Context, id string, how *probe) {
 			return
 		case <-timer.C:
 		}
-		status, output := how.look(ctx)
+		status, output := how.attempt(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -110,8 +110,8 @@ func (p *prober) follow(ctx context.Context, id string, how *probe) {
 	}
 }
 
-// look makes the probe once.
-func (p *probe) look(ctx context.Context) (status, output string) {
+// attempt makes the probe once.
+func (p *probe) attempt(ctx context.Context) (status, output string) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	if p.tcp != "" {

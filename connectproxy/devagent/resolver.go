@@ -34,9 +34,9 @@ func unsupported(e *api.ServiceResolverConfigEntry) string {
 	return ""
 }
 
-// wrong says what keeps an entry from being stored, in few of Consul's words;
-// empty is nothing.
-func wrong(e *api.ServiceResolverConfigEntry) string {
+// findProblem returns what keeps an entry from being stored, in few of Consul's words;
+// empty means nothing.
+func findProblem(e *api.ServiceResolverConfigEntry) string {
 	if p := unsupported(e); p != "" {
 		return p
 	}
@@ -72,7 +72,7 @@ func wrong(e *api.ServiceResolverConfigEntry) string {
 
 // putResolver stores an entry.
 func (a *Agent) putResolver(e *api.ServiceResolverConfigEntry) answer {
-	if problem := wrong(e); problem != "" {
+	if problem := findProblem(e); problem != "" {
 		return answer{status: http.StatusInternalServerError, text: problem}
 	}
 	was := a.resolvers[e.Name]

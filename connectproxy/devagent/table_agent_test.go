@@ -265,7 +265,7 @@ func compare(t *testing.T, version only, theirs *agenttest.Agent, ours running) 
 	}
 }
 
-// changes says whether a request may not be made twice.
+// changes reports whether a request may not be made twice.
 func (q asked) changes() bool { return q.method != http.MethodGet && q.path != authorize }
 
 // newID is the ID of what a request has made, or the one before.
@@ -339,7 +339,7 @@ func values(v any, path string, into *[]string) {
 	}
 }
 
-// ownValue says whether a value is one that each agent makes itself: the IDs of
+// ownValue reports whether a value is one that each agent makes itself: the IDs of
 // services and checks are the client's.
 func ownValue(key string, value any) bool {
 	text, ok := value.(string)
