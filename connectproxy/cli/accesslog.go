@@ -33,7 +33,7 @@ func reopenOnHangup(log *accesslog.Log) (stop func()) {
 		}
 	}()
 	return func() {
-		unheeded(syscall.SIGHUP) // Stop alone would have it end the process
+		discardSignal(syscall.SIGHUP) // Stop alone would have it end the process
 		signal.Stop(signals)
 		close(signals)
 		<-done

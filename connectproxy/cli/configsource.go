@@ -26,8 +26,8 @@ type configSource struct {
 	by string
 }
 
-// given lists those of names that stand on the command line, in that order.
-func given(fs *flag.FlagSet, names ...string) []string {
+// flagsSet lists those of names that stand on the command line, in that order.
+func flagsSet(fs *flag.FlagSet, names ...string) []string {
 	set := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	var found []string
@@ -51,7 +51,7 @@ var serviceFlags = []string{
 // the environment CONNECT_PROXY_ID wins: the agent sets it itself, while
 // CONNECT_SIDECAR_FOR can only have been inherited.
 func (o *options) configSource(fs *flag.FlagSet, env lookupEnv) (configSource, []string) {
-	sources := given(fs, "proxy-id", "sidecar-for", "config-file", "service")
+	sources := flagsSet(fs, "proxy-id", "sidecar-for", "config-file", "service")
 	if len(sources) > 1 {
 		return configSource{}, []string{strings.Join(sources, " and ") + " exclude each other: each says by itself what to run"}
 	}
@@ -76,7 +76,7 @@ func (o *options) configSource(fs *flag.FlagSet, env lookupEnv) (configSource, [
 	case env("CONNECT_SIDECAR_FOR") != "":
 		return configSource{mode: config.Registered, sidecarFor: env("CONNECT_SIDECAR_FOR"), by: "CONNECT_SIDECAR_FOR"}, nil
 	}
-	if orphans := given(fs, serviceFlags...); len(orphans) > 0 {
+	if orphans := flagsSet(fs, serviceFlags...); len(orphans) > 0 {
 		return configSource{}, []string{strings.Join(orphans, ", ") + " without -service: name the service that the proxy represents"}
 	}
 	return configSource{}, []string{"nothing says what to run: give one of -proxy-id, -sidecar-for, -config-file or -service"}
@@ -89,7 +89,7 @@ const registerIDAlone = "-register-id without -register: give both"
 func (o *options) unusableFlags(fs *flag.FlagSet, from configSource) []string {
 	var problems []string
 	if from.mode != config.Flags {
-		for _, name := range given(fs, serviceFlags...) {
+		for _, name := range flagsSet(fs, serviceFlags...) {
 			problems = append(problems, fmt.Sprintf("%s and %s exclude each other: %s goes with -service", name, from.by, name))
 		}
 	}

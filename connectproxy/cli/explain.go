@@ -164,7 +164,7 @@ func (e *explanation) agent(ctx context.Context, s agent.Options) bool {
 	leader, err := e.client.Status().LeaderWithQueryOptions(e.query(ctx))
 	switch {
 	case err != nil:
-		e.add("agent", failing, "is it up, and is -http-addr (CONSUL_HTTP_ADDR) right? "+e.ask("/v1/status/leader"),
+		e.add("agent", failing, "is it up, and is -http-addr (CONSUL_HTTP_ADDR) right? "+e.curlCommand("/v1/status/leader"),
 			"the agent at %s cannot be asked: %v", s.Address, err)
 		return false
 	case leader == "":
@@ -190,8 +190,8 @@ func (e *explanation) agent(ctx context.Context, s agent.Options) bool {
 	return true
 }
 
-// ask is what to type to ask the agent oneself.
-func (e *explanation) ask(path string) string {
+// curlCommand is what to type to ask the agent oneself.
+func (e *explanation) curlCommand(path string) string {
 	if socket, ok := strings.CutPrefix(e.address, "unix://"); ok {
 		return "curl --unix-socket " + socket + " http://agent" + path
 	}
@@ -213,7 +213,7 @@ func (e *explanation) chain(ctx context.Context) bool {
 			"no service of the name %s is registered, or the token may not see it (service:read on %s and node:read)", e.to, e.to)
 		return false
 	case err != nil:
-		e.add("destination", notice, "nothing, where the agent is older; else "+e.ask("/v1/discovery-chain/"+e.to), "no discovery chain, which agents before 1.6 do not have: %v", err)
+		e.add("destination", notice, "nothing, where the agent is older; else "+e.curlCommand("/v1/discovery-chain/"+e.to), "no discovery chain, which agents before 1.6 do not have: %v", err)
 	case answer.Chain.Default:
 		e.add("destination", good, "", "%s has no service-resolver, -splitter or -router", e.to)
 	default:

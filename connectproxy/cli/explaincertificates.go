@@ -50,7 +50,8 @@ func (e *explanation) awaitCertificates(ctx context.Context) {
 	}
 }
 
-// certificateProblem says whether it is the token, a clock, the leaf or the roots.
+// certificateProblem finds out which is at fault: the token, a clock, the leaf or the
+// roots.
 func (e *explanation) certificateProblem(ctx context.Context, s identity.Status) {
 	path := "/v1/agent/connect/ca/leaf/" + e.from
 	leaf, _, err := e.client.Agent().ConnectCALeaf(e.from, e.query(ctx))
@@ -60,12 +61,12 @@ func (e *explanation) certificateProblem(ctx context.Context, s identity.Status)
 	case errors.As(err, &status) && status.Code == http.StatusForbidden:
 		e.add("certificates", failing, "consul acl token create -service-identity="+e.from, "no leaf certificate for %s: %v", e.from, err)
 	case err != nil:
-		e.add("certificates", failing, e.ask(path), "no leaf certificate for %s: %v", e.from, err)
+		e.add("certificates", failing, e.curlCommand(path), "no leaf certificate for %s: %v", e.from, err)
 	case now.Before(leaf.ValidAfter) || now.After(leaf.ValidBefore):
-		e.add("certificates", failing, "set the clock that is wrong, here or of the agent; "+e.ask(path), "the leaf certificate of %s cannot be used: %s", e.from, s.Problem)
+		e.add("certificates", failing, "set the clock that is wrong, here or of the agent; "+e.curlCommand(path), "the leaf certificate of %s cannot be used: %s", e.from, s.Problem)
 	case s.RootsSeen.Error != "":
-		e.add("certificates", failing, e.ask("/v1/agent/connect/ca/roots"), "no roots: %s", s.RootsSeen.Error)
+		e.add("certificates", failing, e.curlCommand("/v1/agent/connect/ca/roots"), "no roots: %s", s.RootsSeen.Error)
 	default:
-		e.add("certificates", failing, e.ask(path), "no certificates for %s: %s", e.from, s.Problem)
+		e.add("certificates", failing, e.curlCommand(path), "no certificates for %s: %s", e.from, s.Problem)
 	}
 }

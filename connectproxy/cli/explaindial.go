@@ -14,7 +14,7 @@ func (e *explanation) dials(ctx context.Context) {
 	set, err := e.instances(ctx)
 	switch {
 	case err != nil:
-		e.add("instances", failing, "the token needs service:read on "+e.to+" and node:read: "+e.ask("/v1/health/connect/"+e.to),
+		e.add("instances", failing, "the token needs service:read on "+e.to+" and node:read: "+e.curlCommand("/v1/health/connect/"+e.to),
 			"they cannot be asked for: %v", err)
 		return
 	case len(set.Endpoints) == 0:
@@ -88,13 +88,13 @@ func (e *explanation) instances(ctx context.Context) (upstream.Set, error) {
 	}
 }
 
-// noInstances says why there is none, as far as the catalog tells.
+// noInstances adds why there is none, as far as the catalog tells.
 func (e *explanation) noInstances(ctx context.Context, set upstream.Set) {
 	switch all, _, err := e.client.Health().Connect(e.to, "", false, e.query(ctx)); {
 	case set.Reason != "":
-		e.add("instances", failing, "look at the checks of the gateways: "+e.ask("/v1/health/service/mesh-gateway"), "%s", set.Reason)
+		e.add("instances", failing, "look at the checks of the gateways: "+e.curlCommand("/v1/health/service/mesh-gateway"), "%s", set.Reason)
 	case err == nil && len(all) > 0:
-		e.add("instances", failing, e.ask("/v1/health/connect/"+e.to),
+		e.add("instances", failing, e.curlCommand("/v1/health/connect/"+e.to),
 			"%d are registered and none is healthy: look at their checks", len(all))
 	default:
 		plain, _, _ := e.client.Health().Service(e.to, "", false, e.query(ctx)) // nothing is a fitting answer too

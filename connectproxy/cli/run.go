@@ -29,7 +29,7 @@ import (
 // (reopenOnHangup): a changed configuration file is read without being asked for,
 // and `systemctl reload` must not cut connections.
 func runProxy(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	unheeded(syscall.SIGHUP)
+	discardSignal(syscall.SIGHUP)
 	return runProxyAnd(ctx, args, stdout, stderr, nil)
 }
 

@@ -40,7 +40,7 @@ func runWith(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	command := args[split+1:]
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, passedOn...)
+	signal.Notify(signals, forwardedSignals...)
 	defer signal.Stop(signals)
 
 	// The proxy outlives ctx: the application may need it until it has ended.
@@ -91,7 +91,7 @@ func forget(signals <-chan os.Signal) {
 func application(command []string, stdout, stderr io.Writer, signals <-chan os.Signal, proxy chan int) int {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // signals end it, in its own way
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, os.Stderr
-	cmd.SysProcAttr = endsWithUs()
+	cmd.SysProcAttr = parentDeathSignal()
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // for Linux its parent is this thread

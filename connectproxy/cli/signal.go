@@ -17,13 +17,13 @@ const lastWord = 100 * time.Millisecond
 
 // untilSignal gives a context that SIGINT or SIGTERM cancels, which drains; a
 // second one ends the process at once, for whoever will not wait, unless it is
-// another's (secondSignal). SIGPIPE goes unheeded, by which Go ends a process that
+// another's (secondSignal). SIGPIPE is discarded, by which Go ends a process that
 // writes to a standard output or error without a reader, even if its parent had it
 // ignored.
 func untilSignal(parent context.Context, logs *logwriter.Writer) (ctx context.Context, stop func()) {
 	second := new(secondSignal)
 	ctx, cancel := context.WithCancel(context.WithValue(parent, secondSignalKey{}, second))
-	unheeded(syscall.SIGPIPE)
+	discardSignal(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
@@ -47,9 +47,9 @@ func untilSignal(parent context.Context, logs *logwriter.Writer) (ctx context.Co
 	}
 }
 
-// unheeded has a signal do nothing from now on. It is not ignored, as the system
+// discardSignal has a signal do nothing from now on. It is not ignored, as the system
 // calls it, since what is started from here would ignore it too.
-func unheeded(s os.Signal) { signal.Notify(make(chan os.Signal, 1), s) }
+func discardSignal(s os.Signal) { signal.Notify(make(chan os.Signal, 1), s) }
 
 // secondSignal says for whom a second signal is.
 type secondSignal struct{ others atomic.Bool }

@@ -80,7 +80,7 @@ func (in *inspection) top(screen tcell.Screen) int {
 	defer tick.Stop()
 	t := topView{sort: 'c', address: in.client.address}
 	// A proxy that does not answer must not keep keys waiting.
-	look := func() { helpers.Go(func() { looks <- in.look(ctx) }) }
+	look := func() { helpers.Go(func() { looks <- in.poll(ctx) }) }
 	asking := true
 	look()
 	for {
@@ -112,7 +112,7 @@ type topLook struct {
 	err         error
 }
 
-func (in *inspection) look(ctx context.Context) (l topLook) {
+func (in *inspection) poll(ctx context.Context) (l topLook) {
 	if l.err = in.client.get(ctx, "/proxy", &l.proxy); l.err == nil {
 		l.err = in.client.get(ctx, "/connections?limit=0", &l.connections)
 	}

@@ -27,7 +27,7 @@ func (o *tunnelOptions) certificates() (f config.CertificateFiles, problems []st
 	return f, problems
 }
 
-// unusable says why files cannot be used, by the flags that name them.
+// unusable returns why files cannot be used, by the flags that name them.
 func (o *tunnelOptions) unusable(c *config.Config) (problems []string) {
 	for _, m := range connectproxy.FileMistakes(c) {
 		problems = append(problems, o.kind.name+": "+o.flagOf(m.Problem)+": "+m.Problem)

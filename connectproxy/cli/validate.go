@@ -76,7 +76,8 @@ func parseFile(ctx context.Context, path string) (*config.Config, error) {
 	return config.NewFile(path, hclog.NewNullLogger()).Next(ctx)
 }
 
-// readable says why files that a configuration names cannot be used.
+// readable returns why files that a configuration names cannot be used; nil if they
+// can.
 func readable(file string, cfg *config.Config) error {
 	if mistakes := connectproxy.FileMistakes(cfg); len(mistakes) > 0 {
 		return &config.Invalid{Origin: file, Mistakes: mistakes}

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// passedOn are the signals that run hands to its command.
-var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM}
+// forwardedSignals are the signals that run hands to its command.
+var forwardedSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
 // exitCode is the code of a process that has ended.
 func exitCode(p *os.ProcessState) int { return p.ExitCode() }

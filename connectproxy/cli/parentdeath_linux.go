@@ -1,0 +1,8 @@
+package cli
+
+import "syscall"
+
+// parentDeathSignal has a command asked to end when this process is killed.
+func parentDeathSignal() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+}
