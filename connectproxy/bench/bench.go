@@ -48,7 +48,7 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	if b.lab.Connections < o.connections && b.wants(heldRow.name) {
-		b.say("the hard limit of %d descriptors leaves a proxy %d connections, not %d", b.lab.HardLimit, b.lab.Connections, o.connections)
+		b.printf("the hard limit of %d descriptors leaves a proxy %d connections, not %d", b.lab.HardLimit, b.lab.Connections, o.connections)
 	}
 	if err := b.start(ctx); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (b *bench) everything(ctx context.Context) error {
 	}
 	for round := range b.options.sweeps {
 		b.turn = round
-		b.say("sweep %d/%d: 1 to %d connections", round+1, b.options.sweeps, b.lab.Connections)
+		b.printf("sweep %d/%d: 1 to %d connections", round+1, b.options.sweeps, b.lab.Connections)
 		for _, p := range b.pairs {
 			if p.Kind.Choice {
 				continue
@@ -106,7 +106,7 @@ func (b *bench) start(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			b.say("without %s: %v", k.Name, err)
+			b.printf("without %s: %v", k.Name, err)
 			continue
 		}
 		b.pairs = append(b.pairs, p)
@@ -140,9 +140,9 @@ func (b *bench) announce(ctx context.Context) {
 	}
 	b.commit = b.lab.Commit(ctx)
 	b.begun = fmt.Sprintf("%s, load average %s", time.Now().UTC().Format(time.DateOnly), proc.LoadAverage())
-	b.say("machine: %s", proc.ThisMachine())
-	b.say("%s before anything was measured", b.begun)
-	b.say("%d peers, %d rounds: about %s", len(b.pairs), b.options.rounds, total.Round(time.Second))
+	b.printf("machine: %s", proc.ThisMachine())
+	b.printf("%s before anything was measured", b.begun)
+	b.printf("%d peers, %d rounds: about %s", len(b.pairs), b.options.rounds, total.Round(time.Second))
 }
 
 // round measures every row once, for each pair in turn. Who begins changes with
@@ -201,12 +201,12 @@ func (b *bench) try(ctx context.Context, name string, p *peer.Pair, do func(*ben
 	if err == nil {
 		return nil
 	}
-	b.note("%s: %v", p.Kind.Name, err)
+	b.recordNote("%s: %v", p.Kind.Name, err)
 	if err := p.Restart(ctx); err != nil {
 		if p.Kind.Name == peer.Ours {
 			return err
 		}
-		b.note("%s is left out from here on: %v", p.Kind.Name, err)
+		b.recordNote("%s is left out from here on: %v", p.Kind.Name, err)
 		p.Stop()
 		b.pairs = slices.DeleteFunc(slices.Clone(b.pairs), func(q *peer.Pair) bool { return q == p })
 	}
@@ -225,7 +225,7 @@ func (b *bench) progress(round int, r row) {
 				found = append(found, fmt.Sprintf("%s %.4g", p.Kind.Name, values[len(values)-1].Value))
 			}
 		}
-		b.say("round %d/%d, %s, %s: %s", round+1, b.options.rounds, m.Work, m.Unit, strings.Join(found, ", "))
+		b.printf("round %d/%d, %s, %s: %s", round+1, b.options.rounds, m.Work, m.Unit, strings.Join(found, ", "))
 	}
 }
 
@@ -250,11 +250,11 @@ func (b *bench) add(metric string, p *peer.Pair, value float64) {
 	b.figures.Add(metric, p.Kind.Name, b.turn, value)
 }
 
-// note keeps what did not work.
-func (b *bench) note(format string, args ...any) {
+// recordNote keeps what did not work.
+func (b *bench) recordNote(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	b.say("note on %s: %s", b.row, text)
+	b.printf("note on %s: %s", b.row, text)
 	b.figures.Note(b.row, text)
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.out, format+"\n", args...) }
+func (b *bench) printf(format string, args ...any) { fmt.Fprintf(b.out, format+"\n", args...) }

@@ -42,7 +42,7 @@ func byNameRow(takes func(options) time.Duration) row {
 				return err
 			}
 			if v.Failed > 0 {
-				b.note("%s: %d of %d connections failed, %s: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, ways[i].how, v.Err)
+				b.recordNote("%s: %d of %d connections failed, %s: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, ways[i].how, v.Err)
 			}
 			b.add(ways[i].key+".p50", p, micros(v.Times[len(v.Times)/2]))
 			b.add(ways[i].key+".cpu", p, micros(spent)/float64(v.Done))

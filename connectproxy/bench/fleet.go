@@ -125,7 +125,7 @@ func runFleets(ctx context.Context, b *bench, pairs []*peer.Pair) error {
 				f, ready, err := b.lab.StartFleet(ctx, p.Kind, m.shape(size))
 				if err != nil {
 					f.Stop()
-					b.note("%s: "+m.work+": %v", p.Kind.Name, size, err)
+					b.recordNote("%s: "+m.work+": %v", p.Kind.Name, size, err)
 					continue
 				}
 				running = append(running, &started{Fleet: f, pair: p, of: m, size: size})

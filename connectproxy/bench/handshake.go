@@ -61,7 +61,7 @@ func handshakes(ctx context.Context, b *bench, p *peer.Pair, name string, resume
 		return err
 	}
 	if v.Failed > 0 {
-		b.note("%s: %d of %d connections failed: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, v.Err)
+		b.recordNote("%s: %d of %d connections failed: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, v.Err)
 	}
 	// The first few of those that resume have nothing to resume yet.
 	if n := client.Resumed(); !resumed && n > 0 || resumed && n < v.Done*9/10 {

@@ -26,11 +26,11 @@ func (b *bench) publish(whole bool) error {
 	}
 	b.figures.Keep(func(row string) bool { return slices.Contains(b.finished, row) })
 	if slices.ContainsFunc(b.figures.Peers, func(p report.Peer) bool { return !p.Variant && p.Name != peer.Ours }) {
-		b.say("\n%s\n%s\n%s", b.figures.Targets(metrics()), b.figures.All(metrics()), b.figures.Grid(metrics()))
+		b.printf("\n%s\n%s\n%s", b.figures.Targets(metrics()), b.figures.All(metrics()), b.figures.Grid(metrics()))
 	}
-	b.say("%s", b.figures.Compared(metrics()))
+	b.printf("%s", b.figures.Compared(metrics()))
 	for _, note := range b.figures.Notes {
-		b.say("note on %s: %s", note.Row, note.Text)
+		b.printf("note on %s: %s", note.Row, note.Text)
 	}
 	if b.options.keep != "" && len(b.finished) > 0 {
 		earlier, err := readResults(b.options.keep)

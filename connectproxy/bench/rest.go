@@ -89,7 +89,7 @@ func idle(ctx context.Context, b *bench, p *peer.Pair) error {
 	defer held.Close()
 	failed, err := held.Grow(ctx, idleConns, load.Ask{Request: 512 << 10, Answer: 512 << 10}, openWithin)
 	if failed > 0 {
-		b.note("%s: %d of %d connections that were to rest failed: %v", p.Kind.Name, failed, idleConns, err)
+		b.recordNote("%s: %d of %d connections that were to rest failed: %v", p.Kind.Name, failed, idleConns, err)
 	}
 	if held.Len() == 0 {
 		return err
@@ -102,7 +102,7 @@ func idle(ctx context.Context, b *bench, p *peer.Pair) error {
 		return err
 	}
 	if dead, err := held.AskEach(ctx, load.Ask{Request: 64, Answer: 64}); dead > 0 {
-		b.note("%s: %d of %d connections did not answer after a rest: %v", p.Kind.Name, dead, held.Len(), err)
+		b.recordNote("%s: %d of %d connections did not answer after a rest: %v", p.Kind.Name, dead, held.Len(), err)
 	}
 	conns := float64(held.Len())
 	held.Close()
@@ -138,7 +138,7 @@ func held(ctx context.Context, b *bench, p *peer.Pair) error {
 	failed, err := many.Grow(ctx, b.lab.Connections, ask, openWithin)
 	took := time.Since(begun)
 	if failed > 0 {
-		b.note("%s: %d of %d connections were not opened: %v", p.Kind.Name, failed, b.lab.Connections, err)
+		b.recordNote("%s: %d of %d connections were not opened: %v", p.Kind.Name, failed, b.lab.Connections, err)
 	}
 	if many.Len() == 0 {
 		return err
@@ -154,7 +154,7 @@ func held(ctx context.Context, b *bench, p *peer.Pair) error {
 	conns := float64(many.Len())
 	dead, err := many.AskEach(ctx, ask)
 	if dead > 0 {
-		b.note("%s: %d of %d held connections did not answer: %v", p.Kind.Name, dead, many.Len(), err)
+		b.recordNote("%s: %d of %d held connections did not answer: %v", p.Kind.Name, dead, many.Len(), err)
 	}
 	b.add("held.served", p, (conns-float64(dead))/float64(b.lab.Connections))
 	b.add("held.conns", p, conns-float64(dead))

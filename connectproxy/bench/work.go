@@ -58,7 +58,7 @@ func newConnections(ctx context.Context, b *bench, p *peer.Pair) error {
 		return err
 	}
 	if v.Failed > 0 {
-		b.note("%s: %d of %d new connections failed: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, v.Err)
+		b.recordNote("%s: %d of %d new connections failed: %v", p.Kind.Name, v.Failed, int64(v.Failed)+v.Done, v.Err)
 	}
 	b.add("new.rate", p, float64(v.Done)/v.Took.Seconds())
 	b.add("new.cpu", p, micros(spent)/float64(v.Done))

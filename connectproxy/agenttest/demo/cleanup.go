@@ -66,7 +66,7 @@ func (m *mesh) explain(err error) error {
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		m.out.say("the end of %s:\n%s", filepath.Base(file), strings.Join(lines[max(0, len(lines)-15):], "\n"))
+		m.out.printf("the end of %s:\n%s", filepath.Base(file), strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}
 	return err
 }

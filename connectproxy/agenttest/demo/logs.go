@@ -66,7 +66,7 @@ func (m *mesh) showIdentities(ctx context.Context) error {
 		err := until(ctx, 10*time.Second, func() error {
 			l, err := m.logged(side.proxy, func(l logLine) bool { return strings.HasSuffix(l.text("peer"), is) })
 			if err == nil {
-				m.out.say("%s %-13s %s", side.proxy, side.sees, l.text("peer"))
+				m.out.printf("%s %-13s %s", side.proxy, side.sees, l.text("peer"))
 			}
 			return err
 		})

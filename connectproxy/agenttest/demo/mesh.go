@@ -51,7 +51,7 @@ func (m *mesh) build(ctx context.Context) error {
 	if runtime.GOOS == "windows" {
 		m.proxy += ".exe"
 	}
-	m.out.say("building connect-proxy")
+	m.out.printf("building connect-proxy")
 	err = m.out.during(ctx, "building connect-proxy", func() error {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", m.proxy, ".")
 		cmd.Dir = root
@@ -64,7 +64,7 @@ func (m *mesh) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.out.say("connect-proxy: %s", m.proxy)
+	m.out.printf("connect-proxy: %s", m.proxy)
 	err = m.out.during(ctx, "building Consul", func() (err error) {
 		m.consul, err = agentbuild.Path(ctx, agentbuild.Managed, m.out)
 		return err
@@ -72,7 +72,7 @@ func (m *mesh) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.out.say("Consul %s: %s", agentbuild.Managed.Version, m.consul)
+	m.out.printf("Consul %s: %s", agentbuild.Managed.Version, m.consul)
 	return nil
 }
 
@@ -89,8 +89,8 @@ func (m *mesh) startServices(context.Context) error {
 	if m.web, err = serveHTTP(webHandler(upstream)); err != nil {
 		return err
 	}
-	m.out.say("api  http://%s", loopback(m.api.port))
-	m.out.say("web  http://%s  passes requests on to %s, where its proxy will offer api",
+	m.out.printf("api  http://%s", loopback(m.api.port))
+	m.out.printf("web  http://%s  passes requests on to %s, where its proxy will offer api",
 		loopback(m.web.port), upstream)
 	return nil
 }
@@ -102,7 +102,7 @@ func (m *mesh) startAgent(ctx context.Context) error {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("writing the agent's configuration: %w", err)
 	}
-	m.out.say("%s", text)
+	m.out.printf("%s", text)
 	var err error
 	if m.agent, err = startAgent(m.consul, m.dir, file); err != nil {
 		return err
@@ -128,13 +128,13 @@ func (m *mesh) startAgent(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the agent: %w", err)
 	}
-	m.out.say("the agent answers at http://%s", loopback(m.ports.http))
+	m.out.printf("the agent answers at http://%s", loopback(m.ports.http))
 	return nil
 }
 
 func (m *mesh) launchProxies(ctx context.Context) error {
 	m.out.begin("Waiting until the agent has launched both proxies and they serve")
-	m.out.say("the agent looks at each proxy's port every 10 s")
+	m.out.printf("the agent looks at each proxy's port every 10 s")
 	if err := until(ctx, time.Minute, m.proxiesPassing); err != nil {
 		return fmt.Errorf("waiting for the proxies: %w", err)
 	}
@@ -151,7 +151,7 @@ func (m *mesh) launchProxies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.out.say("%s is process %s, launched by the agent (process %d)", id, pid, m.agent.pid())
+		m.out.printf("%s is process %s, launched by the agent (process %d)", id, pid, m.agent.pid())
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (m *mesh) sendRequests(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.out.say("GET %-9s %s", path, body)
+		m.out.printf("GET %-9s %s", path, body)
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (m *mesh) deny(ctx context.Context) error {
 		return fmt.Errorf("creating the intention: %w", err)
 	}
 	m.denied = id
-	m.out.say("consul intention create -deny web api")
+	m.out.printf("consul intention create -deny web api")
 	var refusal error
 	var line logLine
 	err = until(ctx, 15*time.Second, func() (err error) {
@@ -206,9 +206,9 @@ func (m *mesh) deny(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.out.say("GET /books    %s", bytes.TrimSpace([]byte(refusal.Error())))
-	m.out.say("and what api's proxy logged of it:")
-	m.out.say("%s", line.show("client", "peer", "reason", "error"))
+	m.out.printf("GET /books    %s", bytes.TrimSpace([]byte(refusal.Error())))
+	m.out.printf("and what api's proxy logged of it:")
+	m.out.printf("%s", line.show("client", "peer", "reason", "error"))
 	return nil
 }
 
@@ -217,7 +217,7 @@ func (m *mesh) allow(ctx context.Context) error {
 	if _, err := m.client.Connect().IntentionDelete(m.denied, nil); err != nil { //nolint:staticcheck // as above
 		return fmt.Errorf("deleting the intention: %w", err)
 	}
-	m.out.say("consul intention delete web api")
+	m.out.printf("consul intention delete web api")
 	var body string
 	err := until(ctx, 15*time.Second, func() (err error) {
 		body, err = m.request(ctx, "/books")
@@ -226,7 +226,7 @@ func (m *mesh) allow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.out.say("GET /books    %s", body)
+	m.out.printf("GET /books    %s", body)
 	return nil
 }
 
@@ -241,15 +241,15 @@ func (m *mesh) request(ctx context.Context, path string) (string, error) {
 func (m *mesh) lookFurther(keep bool) {
 	m.out.begin("How to look further")
 	if !keep {
-		m.out.say("make demo KEEP=1   the same, and keeps the mesh running until Ctrl-C")
-		m.out.say("README.md          managed, registered and file mode; every flag and key")
+		m.out.printf("make demo KEEP=1   the same, and keeps the mesh running until Ctrl-C")
+		m.out.printf("README.md          managed, registered and file mode; every flag and key")
 		return
 	}
-	m.out.say("curl http://%s/anything", loopback(m.web.port))
-	m.out.say("curl http://%s/v1/agent/checks?pretty", loopback(m.ports.http))
-	m.out.say("%s intention create -http-addr=%s -deny web api", m.consul, loopback(m.ports.http))
-	m.out.say("tail -f %s", m.logFile("api-proxy"))
-	m.out.say("Ctrl-C ends everything.")
+	m.out.printf("curl http://%s/anything", loopback(m.web.port))
+	m.out.printf("curl http://%s/v1/agent/checks?pretty", loopback(m.ports.http))
+	m.out.printf("%s intention create -http-addr=%s -deny web api", m.consul, loopback(m.ports.http))
+	m.out.printf("tail -f %s", m.logFile("api-proxy"))
+	m.out.printf("Ctrl-C ends everything.")
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

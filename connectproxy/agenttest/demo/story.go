@@ -24,8 +24,8 @@ func (s *story) begin(format string, args ...any) {
 	fmt.Fprintf(s.w, "\n%d. %s\n", s.step, fmt.Sprintf(format, args...))
 }
 
-// say adds an indented line to the step.
-func (s *story) say(format string, args ...any) {
+// printf adds an indented line to the step.
+func (s *story) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for line := range strings.SplitSeq(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\n") {
@@ -35,7 +35,7 @@ func (s *story) say(format string, args ...any) {
 
 // Write takes the progress of builds.
 func (s *story) Write(p []byte) (int, error) {
-	s.say("%s", p)
+	s.printf("%s", p)
 	return len(p), nil
 }
 
@@ -63,7 +63,7 @@ func (s *story) heartbeat(ctx context.Context, what string) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			s.say("... still %s, %s so far", what, time.Since(start).Round(time.Second))
+			s.printf("... still %s, %s so far", what, time.Since(start).Round(time.Second))
 		}
 	}
 }

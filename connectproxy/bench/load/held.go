@@ -95,7 +95,7 @@ func (h *Held) AskEach(ctx context.Context, ask Ask) (failed int, err error) {
 		work.Go(func() {
 			buf := make([]byte, 64<<10)
 			for one := range turns {
-				if err := one.ask(text, buf, ask.Answer); err != nil {
+				if err := one.request(text, buf, ask.Answer); err != nil {
 					bad.add(err)
 				}
 			}
@@ -112,7 +112,7 @@ func (h *Held) AskEach(ctx context.Context, ask Ask) (failed int, err error) {
 	return bad.n, bad.first
 }
 
-func (c *conn) ask(text, buf []byte, answer int) error {
+func (c *conn) request(text, buf []byte, answer int) error {
 	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write(text); err != nil {
 		return fmt.Errorf("sending a request: %w", err)
@@ -141,7 +141,7 @@ func (h *Held) Ask(ctx context.Context, ask Ask, w Window) (Requests, error) {
 			buf := make([]byte, min(max(ask.Answer, 1), 64<<10))
 			for !p.over.Load() {
 				count, start := p.measuring.Load(), time.Now()
-				if err := one.ask(text, buf, ask.Answer); err != nil {
+				if err := one.request(text, buf, ask.Answer); err != nil {
 					bad.add(err)
 					return
 				}
