@@ -94,15 +94,15 @@ func (p *Proxy) authorizing(of IdentityOptions) listener.AuthorizeFunc {
 		case a.options.Identity.Source != of.Source || a.options.Identity.Files != of.Files:
 			return errOtherCAs
 		}
-		return p.judge(ctx, a, s)
+		return p.authorize(ctx, a, s)
 	}
 }
 
-// judge has an authorizer judge a session, and counts it.
-func (p *Proxy) judge(ctx context.Context, a *runningAuthorizer, s listener.Session) error {
+// authorize has an authorizer decide about a session, and counts the decision.
+func (p *Proxy) authorize(ctx context.Context, a *runningAuthorizer, s listener.Session) error {
 	origin := metrics.OriginLocal
 	var err error
-	if j, ok := a.Authorizer.(judge); ok {
+	if j, ok := a.Authorizer.(originAuthorizer); ok {
 		var from authorize.Origin
 		from, err = j.Judge(ctx, s)
 		origin = origins[from]
@@ -113,8 +113,8 @@ func (p *Proxy) judge(ctx context.Context, a *runningAuthorizer, s listener.Sess
 	return err
 }
 
-// judge is an Authorizer that says where its decisions are from.
-type judge interface {
+// originAuthorizer is an Authorizer that returns where its decisions are from.
+type originAuthorizer interface {
 	Judge(ctx context.Context, s listener.Session) (authorize.Origin, error)
 }
 

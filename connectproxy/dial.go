@@ -75,7 +75,7 @@ func (s *state) upstreamNamed(name string) (*listener.Listener, error) {
 	return nil, fmt.Errorf("%w: the configuration has %q", ErrNoUpstream, strings.Join(known, ", "))
 }
 
-// notOpen says why there is nothing to dial by: a problem, or the end of Run.
+// notOpen returns why there is nothing to dial by: a problem, or the end of Run.
 func notOpen(problem string) error {
 	if problem == "" {
 		return net.ErrClosed

@@ -188,6 +188,7 @@ func (d desired) dynamicSettings() *spec {
 
 // DynamicStatus is about a destination that was named at run time.
 type DynamicStatus struct {
+	// Name is the destination, as clients name it.
 	Name string `json:"name"`
 	// UnusedSeconds is how long ago a connection last began or ended; zero while
 	// there is one.

@@ -63,8 +63,9 @@ type IdentityOptions struct {
 	Service, Namespace, Partition string
 	// Managed says that the agent launched the proxy of the service (Consul 1.2 to 1.5).
 	Managed bool
-	// Name is the configuration's for an identity from Files.
-	Name  string
+	// Name is the configuration's for an identity from Files, and empty for others.
+	Name string
+	// Files are where the certificates are; the zero value unless Source is FromFiles.
 	Files config.CertificateFiles
 	// TLS says how connections are secured.
 	TLS config.TLS

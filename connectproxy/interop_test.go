@@ -28,7 +28,7 @@ type peerProgram struct {
 	// client and server start it until the test ends: from accept to connect with
 	// the files in dir, by one version of TLS.
 	client, server func(t *testing.T, dir, accept, connect string, version uint16)
-	// halfClose says whether it passes the end of one direction on. A reset is an
+	// halfClose reports whether it passes the end of one direction on. A reset is an
 	// end to all of them.
 	halfClose func(t *testing.T) bool
 }

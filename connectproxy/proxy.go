@@ -35,10 +35,11 @@ type Options struct {
 	// with something of Consul's in it cannot be used then, unless what follows
 	// takes its place.
 	Client *api.Client
-	// Identity makes who the proxy is, and Authorizer who judges its callers; they
-	// start nothing. Nil means Consul's, by Client, or what the configuration says
-	// in its place.
-	Identity   func(IdentityOptions) Identity
+	// Identity makes who the proxy is; it starts nothing. Nil means Consul's, by
+	// Client, or what the configuration says in its place.
+	Identity func(IdentityOptions) Identity
+	// Authorizer makes what decides on callers; it starts nothing. Nil means as for
+	// Identity.
 	Authorizer func(AuthorizerOptions) Authorizer
 	// Resolvers make what finds the instances of destinations, by their types,
 	// beside what finds Consul's or in its place; they start nothing.
@@ -49,9 +50,11 @@ type Options struct {
 	// ReadyAlone are more loopback addresses, on which /ready alone is served, as
 	// Envoy answers it.
 	ReadyAlone []string
-	// Events is the history of what Logger gets, for the admin pages, and LogLevel
-	// its level; nil means that these have nothing to show.
-	Events   *events.History
+	// Events is the history of what Logger gets, for the admin pages; nil means that
+	// these have none to show.
+	Events *events.History
+	// LogLevel is Logger's level, which the admin pages show and change; nil means
+	// that they have none.
 	LogLevel adminapi.Level
 	// Version is the program's, for the admin pages.
 	Version string
@@ -110,8 +113,8 @@ type Proxy struct {
 	registrations *microRegistrar
 	relay         *relay.Engine // moves the bytes of every listener
 	metrics       *metrics.Metrics
-	// usable says why a valid configuration cannot be used here; nil is that it
-	// can be.
+	// usable returns why a valid configuration cannot be used here; nil if it can
+	// be.
 	usable func(*config.Config) error
 
 	published atomic.Pointer[state] // the loop's latest; never nil

@@ -85,10 +85,10 @@ func origin(c *config.Config) string {
 
 func (w *settingWriter) top(c *config.Config, o Options) {
 	none := config.Config{Mode: c.Mode, AccessLog: config.AccessLog{Enabled: c.AccessLog.Enabled}}.WithDefaults()
-	w.given("service_name", c.Service)
-	w.given("service_id", c.ServiceID)
-	w.given("namespace", c.Namespace)
-	w.given("partition", c.Partition)
+	w.addOptional("service_name", c.Service)
+	w.addOptional("service_id", c.ServiceID)
+	w.addOptional("namespace", c.Namespace)
+	w.addOptional("partition", c.Partition)
 	drain := c.DrainTimeout
 	if o.DrainTimeout > 0 {
 		drain = o.DrainTimeout
@@ -112,29 +112,29 @@ func (w *settingWriter) accessLogs(a config.AccessLog) {
 	if a.Enabled || !a.Off() {
 		w.add("type", a.Type, config.AccessLogStdout)
 	}
-	w.given("path", a.Path)
-	w.given("json_format", a.JSONFormat)
-	w.given("text_format", a.TextFormat)
+	w.addOptional("path", a.Path)
+	w.addOptional("json_format", a.JSONFormat)
+	w.addOptional("text_format", a.TextFormat)
 }
 
 // telemetry adds where metrics go, by the names of Consul's users for Envoy, and
 // what an agent says of it that launches proxies.
 func (w *settingWriter) telemetry(t config.Telemetry) {
 	w.prefix = ""
-	w.given("envoy_prometheus_bind_addr", t.PrometheusAddress)
-	w.given("envoy_statsd_url", t.StatsdURL)
-	w.given("envoy_dogstatsd_url", t.DogstatsdURL)
+	w.addOptional("envoy_prometheus_bind_addr", t.PrometheusAddress)
+	w.addOptional("envoy_statsd_url", t.StatsdURL)
+	w.addOptional("envoy_dogstatsd_url", t.DogstatsdURL)
 	w.listed("envoy_stats_tags", t.Tags)
 	b := t.BuiltIn
 	if t.FlushInterval > 0 || t.StatsdURL+t.DogstatsdURL+b.StatsdAddress+b.StatsiteAddress+b.DogstatsdAddress != "" {
 		w.add("envoy_stats_flush_interval", cmp.Or(t.FlushInterval, config.DefaultFlushInterval), config.DefaultFlushInterval)
 	}
 	w.prefix = "telemetry."
-	w.given("statsd_address", b.StatsdAddress)
-	w.given("statsite_address", b.StatsiteAddress)
-	w.given("dogstatsd_addr", b.DogstatsdAddress)
+	w.addOptional("statsd_address", b.StatsdAddress)
+	w.addOptional("statsite_address", b.StatsiteAddress)
+	w.addOptional("dogstatsd_addr", b.DogstatsdAddress)
 	w.listed("dogstatsd_tags", b.DogstatsdTags)
-	w.given("metrics_prefix", b.Prefix)
+	w.addOptional("metrics_prefix", b.Prefix)
 	w.set("disable_hostname", b.DisableHostname)
 	w.set("filter_default", b.FilterDefault)
 	w.listed("allowed_prefixes", b.AllowedPrefixes)
@@ -143,24 +143,24 @@ func (w *settingWriter) telemetry(t config.Telemetry) {
 
 func (w *settingWriter) identity(i config.Identity) {
 	w.prefix = "identity." + i.Name + "."
-	w.given("cert_file", i.Cert)
-	w.given("key_file", i.Key)
-	w.given("pkcs12_file", i.PKCS12)
-	w.given("pkcs12_password_file", i.PKCS12Password)
-	w.given("ca_file", i.CA)
+	w.addOptional("cert_file", i.Cert)
+	w.addOptional("key_file", i.Key)
+	w.addOptional("pkcs12_file", i.PKCS12)
+	w.addOptional("pkcs12_password_file", i.PKCS12Password)
+	w.addOptional("ca_file", i.CA)
 }
 
 func (w *settingWriter) public(p *config.Public) {
 	w.prefix = "public_listener."
 	none := config.Config{Public: &config.Public{}}.WithDefaults().Public
 	w.bind(p.Bind, "bind_")
-	w.given("local_service_address", describeAddress(p.Local))
+	w.addOptional("local_service_address", describeAddress(p.Local))
 	w.add("local_connect_timeout_ms", p.LocalConnectTimeout.Milliseconds(), none.LocalConnectTimeout.Milliseconds())
-	w.given("local_proxy_protocol", string(p.LocalProxyProtocol))
+	w.addOptional("local_proxy_protocol", string(p.LocalProxyProtocol))
 	w.add("handshake_timeout_ms", p.HandshakeTimeout.Milliseconds(), none.HandshakeTimeout.Milliseconds())
 	w.add("max_inbound_connections", p.MaxConnections, none.MaxConnections)
 	w.add("tls_min_version", tls.VersionName(p.MinTLS), tls.VersionName(none.MinTLS))
-	w.given("identity", p.Identity)
+	w.addOptional("identity", p.Identity)
 	w.listed("allow", p.Allow)
 	w.listed("alpn", p.ALPN)
 	w.limits(p.Limits, none.Limits)
@@ -172,13 +172,13 @@ func (w *settingWriter) upstream(u *config.Upstream, c *config.Config) {
 		Upstreams: []config.Upstream{{Destination: u.Destination}}}.WithDefaults().Upstreams[0]
 	d := u.Destination
 	w.add("destination_type", d.Type, config.Service)
-	w.given("destination_name", d.Name)
-	w.given("destination_namespace", d.Namespace)
-	w.given("destination_partition", d.Partition)
-	w.given("datacenter", d.Datacenter)
+	w.addOptional("destination_name", d.Name)
+	w.addOptional("destination_namespace", d.Namespace)
+	w.addOptional("destination_partition", d.Partition)
+	w.addOptional("datacenter", d.Datacenter)
 	w.listed("destination_addresses", d.AddressList())
 	w.etcd(d.Etcd)
-	w.given("identity", u.Identity)
+	w.addOptional("identity", u.Identity)
 	w.listed("verify", d.Patterns())
 	w.bind(u.Bind, "local_bind_")
 	w.dialling(u, &none)
@@ -186,11 +186,11 @@ func (w *settingWriter) upstream(u *config.Upstream, c *config.Config) {
 
 func (w *settingWriter) etcd(e config.Etcd) {
 	w.listed("etcd_endpoints", e.EndpointList())
-	w.given("etcd_ca_file", e.CAFile)
-	w.given("etcd_cert_file", e.CertFile)
-	w.given("etcd_key_file", e.KeyFile)
-	w.given("etcd_username", e.Username)
-	w.given("etcd_password_file", e.PasswordFile)
+	w.addOptional("etcd_ca_file", e.CAFile)
+	w.addOptional("etcd_cert_file", e.CertFile)
+	w.addOptional("etcd_key_file", e.KeyFile)
+	w.addOptional("etcd_username", e.Username)
+	w.addOptional("etcd_password_file", e.PasswordFile)
 }
 
 // defaultBalance is what an upstream without a balance does.
@@ -208,17 +208,17 @@ func (w *settingWriter) dialling(u, none *config.Upstream) {
 	} else {
 		w.add("balance", defaultBalance, defaultBalance)
 	}
-	w.given("reset_on_change", string(u.ResetOnChange))
+	w.addOptional("reset_on_change", string(u.ResetOnChange))
 	w.add("limits.max_connections", u.MaxConnections, none.MaxConnections)
 	w.passiveHealth(u.PassiveHealth, none.PassiveHealth)
-	w.given("mesh_gateway.mode", u.MeshGateway)
+	w.addOptional("mesh_gateway.mode", u.MeshGateway)
 	w.limits(u.Limits, none.Limits)
 }
 
 func (w *settingWriter) passiveHealth(p, none config.PassiveHealth) {
 	const block = "passive_health_check."
 	if p.Disabled {
-		w.given(block+"enforcing_consecutive_5xx", "0")
+		w.addOptional(block+"enforcing_consecutive_5xx", "0")
 	} else {
 		w.add(block+"enforcing_consecutive_5xx", "100", "100")
 	}
@@ -236,7 +236,7 @@ func (w *settingWriter) byName(b *config.ByName) {
 	w.listed("host_names", b.HostNames)
 	w.listed("allow", b.Allow)
 	for _, u := range b.Users {
-		w.given("users."+u.Name+".allow", cmp.Or(strings.Join(u.Allow, ", "), "none"))
+		w.addOptional("users."+u.Name+".allow", cmp.Or(strings.Join(u.Allow, ", "), "none"))
 	}
 	w.add("route", b.Route, none.Route)
 	w.add("keep_path", b.KeepPath, none.KeepPath)
@@ -275,12 +275,12 @@ func (w *settingWriter) micro(m *config.Micro) {
 	w.listed("register", m.Register)
 	w.listed("topics", m.Topics)
 	w.add("receive_events", m.ReceiveEvents, none.ReceiveEvents)
-	w.given("server_name", m.Server.Name)
+	w.addOptional("server_name", m.Server.Name)
 	if m.Server.Name != "" {
-		w.given("server_address", m.Server.Address.String())
+		w.addOptional("server_address", m.Server.Address.String())
 	}
 	shown, _, _ := strings.Cut(m.Server.HealthCheckURL, "?") // what follows may be a secret
-	w.given("healthcheck_url", shown)
+	w.addOptional("healthcheck_url", shown)
 	w.add("namespace", m.Namespace, none.Namespace)
 	w.add("handler", m.Handler, none.Handler)
 	w.add("max_connections", m.MaxConnections, none.MaxConnections)

@@ -25,19 +25,21 @@ func (w *settingWriter) add(key string, value, otherwise any) {
 	w.settings = append(w.settings, s)
 }
 
-// given adds a setting that has no default, where it is given.
-func (w *settingWriter) given(key, value string) {
+// addOptional adds a setting that has no default, where it has a value.
+func (w *settingWriter) addOptional(key, value string) {
 	if value != "" {
 		w.settings = append(w.settings, adminapi.Setting{Key: w.prefix + key, Value: value, Origin: w.from})
 	}
 }
 
-func (w *settingWriter) listed(key string, values []string) { w.given(key, strings.Join(values, ", ")) }
+func (w *settingWriter) listed(key string, values []string) {
+	w.addOptional(key, strings.Join(values, ", "))
+}
 
 // set adds a switch that is off by default, where it is on.
 func (w *settingWriter) set(key string, on bool) {
 	if on {
-		w.given(key, "true")
+		w.addOptional(key, "true")
 	}
 }
 
@@ -66,14 +68,14 @@ func shown(v any) string {
 // bind adds an address that is listened on; field begins the names of its settings.
 func (w *settingWriter) bind(a config.Address, field string) {
 	if a.Path != "" {
-		w.given(field+"socket_path", a.Path)
+		w.addOptional(field+"socket_path", a.Path)
 		if a.Mode != 0 {
-			w.given(field+"socket_mode", fmt.Sprintf("%#o", uint32(a.Mode)))
+			w.addOptional(field+"socket_mode", fmt.Sprintf("%#o", uint32(a.Mode)))
 		}
 		return
 	}
 	w.add(field+"address", a.Host, "")
-	w.given(field+"port", fmt.Sprint(a.Port))
+	w.addOptional(field+"port", fmt.Sprint(a.Port))
 }
 
 func (w *settingWriter) limits(l, none config.Limits) {

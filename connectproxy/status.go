@@ -29,9 +29,10 @@ type Status struct {
 	// be written.
 	LogLinesDropped uint64 `json:"log_lines_dropped"`
 	// AccessLogDropped counts records of the access log that could not be
-	// written in time; AccessLogProblem is why none can be at the moment, empty if
-	// nothing is wrong.
+	// written in time.
 	AccessLogDropped uint64 `json:"access_log_dropped"`
+	// AccessLogProblem is why none can be written at the moment; empty if nothing
+	// is wrong.
 	AccessLogProblem string `json:"access_log_problem,omitempty"`
 
 	// Agent is nil without Options.Agent.
@@ -62,14 +63,20 @@ type IdentityStatus struct {
 // ConfigStatus is about the configuration in force.
 type ConfigStatus struct {
 	// Mode, and what follows up to Partition, are config.Config's.
-	Mode      config.Mode `json:"mode,omitempty"`
-	ProxyID   string      `json:"proxy_id,omitempty"`
-	Service   string      `json:"service,omitempty"`
-	ServiceID string      `json:"service_id,omitempty"`
-	Namespace string      `json:"namespace,omitempty"`
-	Partition string      `json:"partition,omitempty"`
-	// TLSRecords and TLSKeyExchange are config.TLS's.
-	TLSRecords     config.TLSRecords     `json:"tls_records,omitempty"`
+	Mode config.Mode `json:"mode,omitempty"`
+	// ProxyID is the proxy's registration; empty without one.
+	ProxyID string `json:"proxy_id,omitempty"`
+	// Service is the name of the service that is represented.
+	Service string `json:"service,omitempty"`
+	// ServiceID is its instance; empty where none is named.
+	ServiceID string `json:"service_id,omitempty"`
+	// Namespace is the service's; empty for the default.
+	Namespace string `json:"namespace,omitempty"`
+	// Partition is the service's; empty for the default.
+	Partition string `json:"partition,omitempty"`
+	// TLSRecords is config.TLS's.
+	TLSRecords config.TLSRecords `json:"tls_records,omitempty"`
+	// TLSKeyExchange is config.TLS's.
 	TLSKeyExchange config.TLSKeyExchange `json:"tls_key_exchange,omitempty"`
 	// AgeSeconds is the time since it took effect.
 	AgeSeconds float64 `json:"age_seconds"`
