@@ -114,7 +114,7 @@ func (c *Checker) Run(ctx context.Context) error {
 
 // check asks once.
 func (c *Checker) check(ctx context.Context, asked string) {
-	problem := c.ask(ctx, asked)
+	problem := c.probe(ctx, asked)
 	if ctx.Err() != nil {
 		return
 	}
@@ -136,8 +136,8 @@ func (c *Checker) check(ctx context.Context, asked string) {
 	c.changed()
 }
 
-// ask returns why an answer does not say that the application is healthy.
-func (c *Checker) ask(ctx context.Context, target string) error {
+// probe returns why an answer does not say that the application is healthy.
+func (c *Checker) probe(ctx context.Context, target string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("GET %s: not a request", shown(target)) // the error has the whole URL

@@ -140,7 +140,7 @@ func TestAnApplicationThatAnswersWithoutEndIsAskedInTime(t *testing.T) {
 	defer ln.Close()
 	c := New(func() {}, nil)
 	c.client.Timeout = 50 * time.Millisecond
-	if err := c.ask(t.Context(), "http://"+ln.Addr().String()+"/?secret"); err == nil || strings.Contains(err.Error(), "secret") {
+	if err := c.probe(t.Context(), "http://"+ln.Addr().String()+"/?secret"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("who does not answer: %v", err)
 	}
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -151,10 +151,10 @@ func TestAnApplicationThatAnswersWithoutEndIsAskedInTime(t *testing.T) {
 		}
 	}))
 	defer endless.Close()
-	if err := c.ask(t.Context(), endless.URL); err != nil {
+	if err := c.probe(t.Context(), endless.URL); err != nil {
 		t.Errorf("an answer without end: %v", err)
 	}
-	if err := c.ask(t.Context(), "http://"+string(rune(0x7f))+"/?secret"); err == nil || strings.Contains(err.Error(), "secret") {
+	if err := c.probe(t.Context(), "http://"+string(rune(0x7f))+"/?secret"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no URL: %v", err)
 	}
 }

@@ -189,7 +189,7 @@ func (r *Registrar) updateOne(ctx context.Context, w wanted) error {
 		return nil
 	}
 	if w.has.as != nil && reflect.DeepEqual(w.has.as, w.as) {
-		err := r.report(ctx, w)
+		err := r.updateTTL(ctx, w)
 		var status api.StatusError
 		if err == nil {
 			w.has.said = w.now
@@ -220,10 +220,10 @@ func (r *Registrar) register(ctx context.Context, w wanted) error {
 		return err
 	}
 	// The registration carries a status and no words.
-	return r.report(ctx, w)
+	return r.updateTTL(ctx, w)
 }
 
-func (r *Registrar) report(ctx context.Context, w wanted) error {
+func (r *Registrar) updateTTL(ctx context.Context, w wanted) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	q := (&api.QueryOptions{}).WithContext(ctx)
