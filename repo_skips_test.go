@@ -35,7 +35,7 @@ func TestNoTestIsSkippedForAnyErrorAtAll(t *testing.T) {
 	}
 }
 
-// skipsNext says whether a block skips by itself, and not under a further condition.
+// skipsNext reports whether a block skips by itself, and not under a further condition.
 func skipsNext(block *ast.BlockStmt) bool {
 	for _, s := range block.List {
 		if s, ok := s.(*ast.ExprStmt); ok {
@@ -47,7 +47,7 @@ func skipsNext(block *ast.BlockStmt) bool {
 	return false
 }
 
-// skips says whether a call skips a test. A parser's Skip takes a number.
+// skips reports whether a call skips a test. A parser's Skip takes a number.
 func skips(call *ast.CallExpr) bool {
 	called, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -66,7 +66,7 @@ func skips(call *ast.CallExpr) bool {
 	return false
 }
 
-// saysSomething says whether there is text in an expression.
+// saysSomething reports whether there is text in an expression.
 func saysSomething(e ast.Expr) (says bool) {
 	ast.Inspect(e, func(n ast.Node) bool {
 		text, ok := n.(*ast.BasicLit)
@@ -76,7 +76,7 @@ func saysSomething(e ast.Expr) (says bool) {
 	return says
 }
 
-// isAnyError says whether a condition is met by every error, such as err != nil.
+// isAnyError reports whether a condition is met by every error, such as err != nil.
 func isAnyError(cond ast.Expr) bool {
 	switch c := cond.(type) {
 	case *ast.ParenExpr:

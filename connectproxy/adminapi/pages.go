@@ -27,8 +27,8 @@ type Options struct {
 type Level interface {
 	// Get returns the level in force, by a name that Set takes.
 	Get() string
-	// Set takes trace, debug, info, warn, error or off. Its error says that level
-	// is none of them, and is shown to the client.
+	// Set takes trace, debug, info, warn, error or off. Any other level
+	// is an error, which is shown to the client.
 	Set(level string) error
 }
 

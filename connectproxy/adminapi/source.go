@@ -37,7 +37,7 @@ type Proxy struct {
 	Namespace string `json:"namespace,omitempty"`
 	Partition string `json:"partition,omitempty"`
 	Mode      string `json:"mode,omitempty"`
-	// Ready says whether it serves as it should; Reasons why not, a sentence each.
+	// Ready is set while it serves as it should; Reasons are why not, a sentence each.
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons"`
 	// Warnings say, a sentence each, what is wrong that does not keep it from being
@@ -78,7 +78,7 @@ type Listener struct {
 	// To is where its connections go: a destination, the application's address, or
 	// "what its clients name".
 	To string `json:"to"`
-	// Up says whether it accepts; Problem why not.
+	// Up is set while it accepts; Problem is why it does not.
 	Up      bool   `json:"up"`
 	Problem string `json:"problem,omitempty"`
 	// Leaving is set for one that takes no new connections and waits for its
@@ -139,8 +139,8 @@ type Upstream struct {
 	Failures map[string]uint64 `json:"failures"`
 	// Instances are those that may be dialled; never nil.
 	Instances []Instance `json:"instances"`
-	// Known says whether the source of the instances, which is mostly the agent,
-	// has ever answered; AgeSeconds is the time since it last did.
+	// Known is set once the source of the instances, which is mostly the agent,
+	// has answered; AgeSeconds is the time since it last did.
 	Known      bool    `json:"known"`
 	AgeSeconds float64 `json:"age_seconds"`
 }
@@ -190,7 +190,7 @@ type Certificates struct {
 
 // MeshTLS is what the mesh configuration entry says of TLS, as it is in force.
 type MeshTLS struct {
-	// Known says whether the agent has ever told; Error why it does not now.
+	// Known is set once the agent has answered; Error is why it does not now.
 	Known bool   `json:"known"`
 	Error string `json:"error,omitempty"`
 	// Incoming and Outgoing are the bounds on versions and cipher suites of either
@@ -225,7 +225,7 @@ type Root struct {
 
 // Intentions are the decisions about callers.
 type Intentions struct {
-	// Public says whether there is a public listener, which decisions are for.
+	// Public is set if there is a public listener, which decisions are for.
 	Public bool `json:"public"`
 	// ByList is set where callers are judged by the list allow, and not by Consul's
 	// intentions.
@@ -246,7 +246,7 @@ type Decision struct {
 	// Peer is its SPIFFE ID, Source its service.
 	Peer   string `json:"peer"`
 	Source string `json:"source"`
-	// Known says whether there is a decision; Allowed which, and Reason why, in the
+	// Known is set if there is a decision; Allowed is which, and Reason why, in the
 	// words of whoever decided.
 	Known   bool   `json:"known"`
 	Allowed bool   `json:"allowed"`

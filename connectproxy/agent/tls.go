@@ -139,8 +139,8 @@ func (a *agentTLS) reload() *tls.Config {
 	return a.config
 }
 
-// whyWorse says why a certificate that could be used takes no other's place: its
-// time is over, and the other's is not.
+// whyWorse returns why a certificate that could be used takes no other's place: its
+// time is over, and the other's is not. Nil means that it may.
 func (a *agentTLS) whyWorse(config *tls.Config) error {
 	if len(config.Certificates) == 0 {
 		return nil

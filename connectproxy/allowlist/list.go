@@ -11,7 +11,7 @@ type List struct{ patterns []pattern }
 
 // pattern is one kind of pattern.
 type pattern interface {
-	// matches says whether the identity is among the names.
+	// matches reports whether the identity is among the names.
 	matches(n names) bool
 	String() string
 }

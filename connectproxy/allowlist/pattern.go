@@ -88,7 +88,7 @@ func isTrustDomain(host string) bool {
 	})
 }
 
-// segmentProblem says why no identity has such a segment.
+// segmentProblem returns why no identity has such a segment; nil if one may.
 func segmentProblem(s string, spiffe bool) error {
 	switch {
 	case s == wildcard:
@@ -169,7 +169,7 @@ func parseDNS(name string) (pattern, error) {
 	return dnsPattern(name), nil
 }
 
-// nameProblem says why no certificate has such a DNS name.
+// nameProblem returns why no certificate has such a DNS name; nil if one may.
 func nameProblem(name string) error {
 	if strings.Contains(name, wildcard) {
 		return errors.New("* stands for the whole first label alone, as in dns:*.example.org")

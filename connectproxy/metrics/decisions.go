@@ -50,7 +50,7 @@ type judged struct {
 }
 
 // Judged notes a decision about a caller that has proved the SPIFFE ID peerID. It
-// panics where d or o is none of the constants.
+// panics where d or o is not one of the constants.
 func (m *Metrics) Judged(peerID string, d Verdict, o Origin) {
 	m.judged.of(m.traffic.peers.named(peerID))[d][o].Add(1)
 }

@@ -4,7 +4,7 @@
 // the page's own site, so that the page may read the answers, and the browser does
 // not say whose page asks.
 //
-// A request under a name that no stranger can have is none of these: localhost, an
+// A request under a name that no stranger can have is not one of these: localhost, an
 // IP address, and the names that a server was given. Programs call servers that
 // other machines reach by whatever name those have there, and are told from
 // browsers by what every browser sends.

@@ -166,7 +166,7 @@ func leafOf(t *testing.T, p *profiled) string {
 	return s.Identity.LeafSerial
 }
 
-// renewed says whether all proxies have another leaf than before, and so many
+// renewed reports whether all proxies have another leaf than before, and so many
 // roots.
 func renewed(t *testing.T, proxies []*profiled, before []string, roots int) bool {
 	t.Helper()

@@ -221,7 +221,7 @@ func same(t *testing.T, what string, got, want hashed) {
 	}
 }
 
-// slow says whether the programs are built with the race detector, under which
+// slow reports whether the programs are built with the race detector, under which
 // everything takes several times as long.
 func slow() bool { return agenttest.Race() }
 

@@ -251,7 +251,7 @@ func reaches(t *testing.T, address, name string) {
 	agenttest.Eventually(t, soon, func() error { return answeredBy(address, name) })
 }
 
-// answeredBy opens a connection and says whether it is name that answers.
+// answeredBy opens a connection and returns an error unless it is name that answers.
 func answeredBy(address, name string) error {
 	c, err := net.Dial(networkOf(address), address)
 	if err != nil {

@@ -160,7 +160,7 @@ func TestAPreparedQueryIsResolvedByNameAndByIDWithItsTags(t *testing.T) {
 	}
 }
 
-// knows says whether the proxy has found instances of all these upstreams.
+// knows returns an error unless the proxy has found instances of all these upstreams.
 func knows(p *proxyProcess, names ...string) error {
 	for _, name := range names {
 		if len(p.Output.Matching("instances found: upstream="+name+" ")) == 0 {

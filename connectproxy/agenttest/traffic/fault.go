@@ -26,7 +26,7 @@ type Fault struct {
 // Garbage is an answer that nobody can read.
 func Garbage() Fault { return Fault{Body: "<html>\x00not what you {asked"} }
 
-// strike makes the fault happen. It says whether the request is done with.
+// strike makes the fault happen. It reports whether the request is done with.
 func (f Fault) strike(w http.ResponseWriter, r *http.Request, healed <-chan struct{}) bool {
 	if f.Delay > 0 {
 		timer := time.NewTimer(f.Delay)
