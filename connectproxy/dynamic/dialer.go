@@ -18,9 +18,9 @@ type Call struct {
 	// To is where it goes. The front end has checked that its
 	// config.DestinationList allows it: the Dialer does not.
 	To config.Destination
-	// User and Client say on whose behalf it is, for logs; empty and nil mean that
-	// nobody is known.
-	User   string
+	// User is on whose behalf it is, for logs; empty means that nobody is known.
+	User string
+	// Client is the address of whoever that is, for logs; nil means none is known.
 	Client net.Addr
 }
 

@@ -17,22 +17,24 @@ type Status struct {
 	Generation uint64 `json:"generation"`
 	// LeafSerial is in hex with colons.
 	LeafSerial string `json:"leaf_serial,omitempty"`
-	// LeafNotBefore and LeafNotAfter are when the leaf is valid.
+	// LeafNotBefore is when the leaf becomes valid; zero without one.
 	LeafNotBefore time.Time `json:"leaf_not_before,omitzero"`
-	LeafNotAfter  time.Time `json:"leaf_not_after,omitzero"`
+	// LeafNotAfter is when it expires; zero without one.
+	LeafNotAfter time.Time `json:"leaf_not_after,omitzero"`
 	// Roots are the IDs of all trusted roots.
 	Roots []string `json:"roots,omitempty"`
 	// ActiveRoot is the ID of the one that signs.
 	ActiveRoot string `json:"active_root,omitempty"`
 	// RootsNotAfter are the ends of Roots, in their order.
 	RootsNotAfter []time.Time `json:"roots_not_after,omitempty"`
-	// LeafChanges and RootChanges count the leafs and the sets of roots that have
-	// been in force, LeafErrors and RootErrors what the agent gave in their place
-	// and could not be used.
+	// LeafChanges counts the leafs that have been in force.
 	LeafChanges uint64 `json:"leaf_changes"`
-	LeafErrors  uint64 `json:"leaf_errors"`
+	// LeafErrors counts those that the agent gave and that could not be used.
+	LeafErrors uint64 `json:"leaf_errors"`
+	// RootChanges counts the sets of roots that have been in force.
 	RootChanges uint64 `json:"root_changes"`
-	RootErrors  uint64 `json:"root_errors"`
+	// RootErrors counts those that the agent gave and that could not be used.
+	RootErrors uint64 `json:"root_errors"`
 	// Problem is why no connection can be made or accepted; empty if nothing is
 	// wrong.
 	Problem string `json:"problem,omitempty"`

@@ -10,7 +10,9 @@ import (
 // ClientTLS is how to reach one instance under one expected identity: the TLS
 // configuration, whose ClientSessionCache is Session. It is safe for concurrent use.
 type ClientTLS struct {
-	Config  *secure.Config
+	// Config is what the handshake is made by.
+	Config *secure.Config
+	// Session is what its tickets are kept in.
 	Session *ClientSession
 }
 
