@@ -61,6 +61,9 @@ func TestRealClientsOfHTTPReachServicesByName(t *testing.T) {
 				t.Errorf("%q let a user pass who may not: %s", how, out)
 			}
 		}
+		for _, proxy := range []string{"socks5h://" + at, "http://" + at} {
+			agenttest.ProgramSays(t, "POST web/path says hello", []string{"ALL_PROXY=" + proxy}, "", "curl", curl("http://web/path")...)
+		}
 		for how, says := range map[string]string{"--socks5-hostname": "(2)", "-x": "connect-proxy: by_name does not allow secret"} {
 			if out, _ := agenttest.RunProgram(t, nil, "", "curl", curl(how, at, "http://secret/")...); !strings.Contains(out, says) {
 				t.Errorf("%s: %s", how, out)
