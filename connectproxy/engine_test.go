@@ -86,7 +86,7 @@ func startEngine(t *testing.T, agent *fakeagent.Agent, first config.Config, opti
 }
 
 func logTo(log *agenttest.Log) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})
+	return hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})
 }
 
 // wait returns what Run did.

@@ -1,18 +1,24 @@
 package connectproxy
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"connect-proxy/config"
+	"connect-proxy/connectproxy/adminapi"
 	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
+	"connect-proxy/connectproxy/events"
 	"connect-proxy/listener/listenertest"
 )
 
@@ -76,7 +82,11 @@ func TestMetricsAreSentAsAnEnvoyAndAsTheBuiltInProxyWould(t *testing.T) {
 		StatsdURL: "udp://" + plain.address(), DogstatsdURL: "udp://" + tagged.address(), Tags: []string{"Colour=blue", "canary"}, FlushInterval: 50 * time.Millisecond,
 		BuiltIn: config.BuiltInTelemetry{StatsdAddress: builtIn.address(), Prefix: "consul.proxy.db", FilterDefault: true, BlockedPrefixes: []string{"consul.proxy.db.inbound.rx"}},
 	}
-	e := startEngine(t, agent, c).ready()
+	history, page := events.New(), at(agenttest.FreePort(t))
+	e := startEngine(t, agent, c, func(o *Options) {
+		o.Logger.(hclog.InterceptLogger).RegisterSink(history)
+		o.Events, o.Admin = history, page
+	}).ready()
 	dial(t, up).echo("6 byte")
 
 	plain.has(t, "envoy.tcp.upstream.db.default.default.dc1.downstream_cx_rx_bytes_total:7|c")
@@ -94,6 +104,11 @@ func TestMetricsAreSentAsAnEnvoyAndAsTheBuiltInProxyWould(t *testing.T) {
 	// A receiver that has gone is an event, and the next configuration ends it.
 	plain.conn.Close()
 	listenertest.Eventually(t, "it is said", func() bool { return strings.Contains(e.log.String(), "metrics cannot be sent: to=envoy_statsd_url") })
+	listenertest.Eventually(t, "it is an event", func() bool {
+		return slices.ContainsFunc(eventsOf(t, page), func(event events.Event) bool {
+			return event.Level == "warn" && event.Message == "metrics cannot be sent" && event.Fields["to"] == "envoy_statsd_url" && event.Fields["address"] == plain.address()
+		})
+	})
 	c.Telemetry = config.Telemetry{DogstatsdURL: "$NOT_SET_ANYWHERE"}
 	e.apply(c)
 	listenertest.Eventually(t, "a warning", func() bool {
@@ -101,6 +116,22 @@ func TestMetricsAreSentAsAnEnvoyAndAsTheBuiltInProxyWould(t *testing.T) {
 		return len(w) == 1 && strings.Contains(w[0], "the environment of this proxy has no NOT_SET_ANYWHERE")
 	})
 	dial(t, up).echo("traffic does not notice")
+}
+
+// eventsOf are those that the admin pages at an address show.
+func eventsOf(t *testing.T, address string) []events.Event {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + address + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var page adminapi.Events
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		t.Fatal(err)
+	}
+	return page.Events
 }
 
 func TestAFurtherPageServesMetricsAloneOnceItsPortIsFree(t *testing.T) {
