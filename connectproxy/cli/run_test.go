@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -18,8 +19,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // code are only seen from outside.
 const asProgram = "CONNECT_PROXY_TEST_RUN"
 
+// rootsDirectoryVariable gives the program of a test another rootsDirectory: other
+// proxies may run on this machine.
+const rootsDirectoryVariable = "CONNECT_PROXY_TEST_ROOTS_DIRECTORY"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
+		rootsDirectory = cmp.Or(os.Getenv(rootsDirectoryVariable), rootsDirectory)
 		os.Exit(Main(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	goleak.VerifyTestMain(m)
