@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Holds what `make packages` makes: two builds are byte for byte one; units are
-# good; the package of this machine is installed, its program runs by the unit's
-# own command line as the unit's own user, and what is left after its removal is
-# nothing. The .rpm is installed and removed in a directory. What is not checked for
-# want of a program is said. As root, on Debian.
+# Holds what `make packages` makes: two builds are byte for byte one; the list of
+# components has every module of the program; units are good; the package of this
+# machine is installed, its program runs by the unit's own command line as the unit's
+# own user, and what is left after its removal is nothing. The .rpm is installed and
+# removed in a directory. What is not checked for want of a program is said. As root,
+# on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "packages-check: $*" >&2; exit 1; }
@@ -20,6 +21,27 @@ git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar 
 	go build -trimpath -buildvcs=false -ldflags=-s -o program .)
 cmp "$again/program" "bin/dist/connect-proxy-linux-$arch" || fail "two builds differ"
 rm -rf "$again"
+
+# What the program was linked from is what its list of components names.
+sbom=bin/dist/connect-proxy.cdx.json
+[ -s "$sbom" ] || fail "there is no $sbom"
+if ! command -v python3 >/dev/null; then
+	unchecked python3 "$sbom"
+else
+	python3 - "$sbom" <(go version -m "bin/dist/connect-proxy-linux-$arch" | awk '$1 == "dep" { print $2, $3 }') <<'PYTHON' || fail "$sbom is not of this program"
+import json, sys
+with open(sys.argv[1]) as f:
+    sbom = json.load(f)
+with open(sys.argv[2]) as f:
+    linked = set(f.read().splitlines())
+component = sbom["metadata"]["component"]
+if (sbom["bomFormat"], component["type"], component["name"]) != ("CycloneDX", "application", "connect-proxy"):
+    sys.exit(f"it is about {component}")
+missing = linked - {f'{c["name"]} {c["version"]}' for c in sbom["components"]}
+if missing or not linked:
+    sys.exit(f"of {len(linked)} modules these are missing: {sorted(missing)}")
+PYTHON
+fi
 
 deb=$(ls bin/dist/*_"$arch".deb)
 dpkg -i "$deb" >/dev/null
