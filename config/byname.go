@@ -93,7 +93,7 @@ func (b *ByName) setUsers(v value) (err error) {
 
 // users reads a list of blocks.
 func (v value) users() ([]ByNameUser, error) {
-	list, ok := v.raw.([]any)
+	list, ok := v.list()
 	if !ok {
 		return nil, errUsers
 	}

@@ -17,7 +17,7 @@ import (
 type value struct {
 	raw any
 	// agent allows what only agents write: a duration as a number of
-	// nanoseconds, a block as a list of one.
+	// nanoseconds, a block as a list of one, and what a list of one has in it.
 	agent bool
 }
 
@@ -166,8 +166,19 @@ func (v value) yesNo() (bool, error) {
 	return false, errYesNo
 }
 
-func (v value) texts() ([]string, error) {
+// list reads a list.
+func (v value) list() ([]any, bool) {
 	list, ok := v.raw.([]any)
+	if !ok && v.agent {
+		// Agents unwrap a list of one in proxy-defaults and in their own configuration,
+		// since they take it for a block of HCL 1.
+		return []any{v.raw}, true
+	}
+	return list, ok
+}
+
+func (v value) texts() ([]string, error) {
+	list, ok := v.list()
 	if !ok {
 		return nil, errTexts
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,32 @@ func TestKeysAreBroughtToSnakeCase(t *testing.T) {
 	folded := fold(object{"Limits": "merged in", "limits": "the service's own", "Protocol": "http"})
 	if len(folded) != 2 || folded["limits"] != "the service's own" || folded["protocol"] != "http" {
 		t.Errorf("folded to %v", folded)
+	}
+}
+
+func TestAListOfOneMayBeWhatIsInItWhereAnAgentWrites(t *testing.T) {
+	one := []string{"Colour=blue"}
+	for _, c := range []struct {
+		v    value
+		want []string
+		err  error
+	}{
+		{value{raw: []any{"Colour=blue"}}, one, nil},
+		{value{raw: []any{"Colour=blue"}, agent: true}, one, nil},
+		{value{raw: "Colour=blue", agent: true}, one, nil},
+		{value{raw: "Colour=blue"}, nil, errTexts},
+		{value{raw: true, agent: true}, nil, errTexts},
+		{value{raw: []any{json.Number("1")}, agent: true}, nil, errTexts},
+	} {
+		if got, err := c.v.texts(); !slices.Equal(got, c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%v (agent: %t): %q, %v; want %q, %v", c.v, c.v.agent, got, err, c.want, c.err)
+		}
+	}
+	user := map[string]any{"name": "shop", "allow": "db"}
+	if got, err := (value{raw: user, agent: true}).users(); err != nil || len(got) != 1 || got[0].Name != "shop" || !slices.Equal(got[0].Allow, []string{"db"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := (value{raw: user}).users(); !errors.Is(err, errUsers) {
+		t.Errorf("in a file: %v", err)
 	}
 }
