@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,7 +45,10 @@ func newMicroMesh(t *testing.T, services map[string]string) *microMesh {
 	}
 	m.address = at(port + 1)
 	m.proxy["shop"] = sidecar{name: "shop", app: 1, port: port, config: map[string]any{
-		"micro": map[string]any{"bind_port": port + 1, "allow": []string{"greeter*", "go.micro.srv.*", "nobody"}},
+		"micro": map[string]any{
+			"bind_port": port + 1, "allow": []string{"greeter*", "go.micro.srv.*", "nobody"},
+			"topics": []string{"orders"}, "register": []string{"shop"},
+		},
 	}}.start(t, m.agent)
 	return m
 }
@@ -122,6 +126,7 @@ func TestApplicationsMadeWithGoMicroCallEachOtherThroughTheMesh(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 
+	t.Run("as documented with curl", m.documented)
 	m.grpc()
 
 	// Not there, not allowed.
@@ -190,6 +195,36 @@ func TestApplicationsMadeWithGoMicroCallEachOtherThroughTheMesh(t *testing.T) {
 	m.does(c, gomicro.Order{Kind: "unary", Services: []string{"greeter"}, Calls: 100})
 	m.agent.Resume()
 	t.Logf("100 calls without the agent took %s", time.Since(began).Round(time.Millisecond))
+}
+
+// documented runs what docs/micro.md prints to be run with curl, as it stands there
+// but for the port, and with a file of curl's own that makes an error of every status
+// that is one.
+func (m *microMesh) documented(t *testing.T) {
+	agenttest.Program(t, "curl")
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "micro.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("fail\nsilent\nshow-error\nmax-time = 20\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var ran, calls int
+	for _, b := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(b[1], "curl ") {
+			continue
+		}
+		out, err := agenttest.RunProgram(t, []string{"CURL_HOME=" + home}, strings.ReplaceAll(b[1], "127.0.0.1:8081", m.address), "sh", "-e")
+		if err != nil {
+			t.Errorf("%v: %s\n%s", err, b[1], out)
+		}
+		ran += strings.Count(b[1], "curl ")
+		calls += strings.Count(out, "John")
+	}
+	if ran < 5 || calls != 2 {
+		t.Errorf("%d requests are documented, want 5 at least, and %d calls were answered, want 2", ran, calls)
+	}
 }
 
 // grpc has clients of gRPC call a service by its path, also while that is denied to
