@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"connect-proxy/config"
 	"connect-proxy/connectproxy/agenttest"
 	"connect-proxy/connectproxy/agenttest/fakeagent"
@@ -95,6 +97,28 @@ func TestAnApplicationReachesAnyServiceByNameThroughOnePort(t *testing.T) {
 	shown := adminSource{e.Proxy}.Upstreams()
 	if len(shown) != 2 || shown[0].Destination != "db" || shown[0].Address != "by name" {
 		t.Errorf("%+v", shown)
+	}
+}
+
+func TestAConnectionByNameGoesOnToAnotherInstanceWhereOneRefuses(t *testing.T) {
+	t.Parallel()
+	agent := fakeagent.New(t, fakeagent.Options{})
+	port := agenttest.FreePorts(t, 3)
+	serveName(t, agent, "db", port)
+	e := startEngine(t, agent, byNameAt("web", port+2, "db")).ready()
+	first := openThrough(t, port+2, "db")
+	agent.Register(&api.AgentServiceRegistration{
+		Kind: api.ServiceKindConnectProxy, ID: "db-left", Name: "db-sidecar-proxy", Address: "127.0.0.1", Port: port + 1,
+		Proxy: &api.AgentServiceConnectProxyConfig{DestinationServiceName: "db"},
+	})
+	listenertest.Eventually(t, "both are known", func() bool { return len(e.Status().Dynamic[0].Instances) == 2 })
+	// It has fewer connections than the other, and so is tried first.
+	second, status := connectThrough(t, port+2, "db")
+	if status != http.StatusOK || second.ask("hello") != "db" || first.ask("hello") != "db" {
+		t.Errorf("%d", status)
+	}
+	if !strings.Contains(e.log.String(), "instance set aside: upstream=db instance=node-1/db-left") {
+		t.Error("the instance that refuses was not tried")
 	}
 }
 
