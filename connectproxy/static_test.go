@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,6 +253,31 @@ func TestFixedAddressesAreTriedInTheirOrderByThisProgramOnBothSides(t *testing.T
 	if d := (adminSource{callee.Proxy}).Intentions(); !d.ByList || len(d.Decisions) != 1 || !d.Decisions[0].Allowed || d.Decisions[0].Peer != "spiffe://example.org/web" {
 		t.Errorf("%+v", d)
 	}
+}
+
+func TestInstancesOfAHostNameAreFoundAndProveThatName(t *testing.T) {
+	t.Parallel()
+	ca := testca.New(t, "ours")
+	app, ports := listenertest.NewEcho(t), agenttest.FreePorts(t, 4)
+	client := identityIn(t, "files", ca, ca.Issue(t, []string{"spiffe://example.org/web"}))
+	byDNS := func(port, instance int) config.Config {
+		c := reaching(client, port, "")
+		c.Upstreams[0].Destination = config.Destination{Type: config.DNS, Name: fmt.Sprintf("localhost:%d", instance)}
+		return c
+	}
+	for i, name := range []string{"dns:localhost", "ip:127.0.0.1"} {
+		server := identityIn(t, "files", ca, ca.Issue(t, []string{name}))
+		startEngine(t, nil, guarding(server, ports+i, app.Addr(), "spiffe://example.org/web")).ready()
+	}
+	caller := startEngine(t, nil, byDNS(ports+2, ports)).ready()
+	dial(t, ports+2).echo("through both")
+	found := caller.Status().Listeners[0].Upstream.Instances
+	if !slices.ContainsFunc(found, func(i InstanceStatus) bool { return i.Address == at(ports) || i.Address == fmt.Sprintf("localhost:%d", ports) }) {
+		t.Errorf("found are %+v", found)
+	}
+	caller.apply(byDNS(ports+3, ports+1))
+	dial(t, ports+3).ends()
+	listenertest.Eventually(t, "the address that was proved in place of the name", func() bool { return caller.count(listener.ReasonUpstreamIdentity) == 1 })
 }
 
 func TestAStaticIdentityAndConsulsServeOneFile(t *testing.T) {
