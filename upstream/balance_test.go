@@ -53,6 +53,25 @@ func TestConnectionsSpreadByPolicyAndWeight(t *testing.T) {
 	}
 }
 
+// A connection that one instance refuses takes the next turn, and the one after it
+// the turn after that: who stands behind a bad instance has no double load.
+func TestInTurnNobodyHasTheLoadOfAnInstanceThatRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		n.fail("n2", refuse)
+		u := start(t, Options{Resolver: newFakeResolver(instances(4)...), Dial: n.Dial, Balance: RoundRobin, MaxFailures: math.MaxInt}) // never set aside
+		got := held(t, u, 300)
+		for _, id := range []string{"n1", "n3", "n4"} {
+			if got[id] < 99 || got[id] > 101 {
+				t.Errorf("%s has %d of 300 connections, want a third", id, got[id])
+			}
+		}
+		if tried := n.count("n2"); tried < 99 || tried > 101 {
+			t.Errorf("the one that refuses was tried %d times, want each fourth turn", tried)
+		}
+	})
+}
+
 func TestLeastConnectionsFillsWhatHasEmptied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := start(t, Options{Resolver: newFakeResolver(instances(4)...)})
