@@ -272,7 +272,9 @@ func TestInstancesOfAHostNameAreFoundAndProveThatName(t *testing.T) {
 	caller := startEngine(t, nil, byDNS(ports+2, ports)).ready()
 	dial(t, ports+2).echo("through both")
 	found := caller.Status().Listeners[0].Upstream.Instances
-	if !slices.ContainsFunc(found, func(i InstanceStatus) bool { return i.Address == at(ports) || i.Address == fmt.Sprintf("localhost:%d", ports) }) {
+	if !slices.ContainsFunc(found, func(i InstanceStatus) bool {
+		return i.Address == at(ports) || i.Address == fmt.Sprintf("localhost:%d", ports)
+	}) {
 		t.Errorf("found are %+v", found)
 	}
 	caller.apply(byDNS(ports+3, ports+1))
