@@ -104,12 +104,14 @@ type Public struct {
 	// Micro.ReceiveEvents), and Local is not used. WithDefaults sets it.
 	MicroEvents bool
 
-	// LocalConnectTimeout bounds the dial to the application.
+	// LocalConnectTimeout bounds the dial to the application; zero means
+	// DefaultLocalConnectTimeout.
 	LocalConnectTimeout time.Duration
 	// LocalProxyProtocol says whether the application is told who calls before
 	// anything else; empty means that it is not.
 	LocalProxyProtocol ProxyProtocol
-	// HandshakeTimeout bounds what a stranger may take until it is authorized.
+	// HandshakeTimeout bounds what a stranger may take until it is authorized; zero
+	// means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// Identity names the one of Config.Identities that is proved; empty means
 	// Consul's.
